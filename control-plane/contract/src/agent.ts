@@ -1,0 +1,94 @@
+import { z } from 'zod';
+import { resourceName } from './address.ts';
+import { Farm } from './farm.ts';
+
+/** A key that signs tokens of one farm: 16 bytes as 32 hex digits. The first is used to sign, all are accepted. */
+export const TokenKey = z.strictObject({
+  id: z.int().min(0).max(255),
+  key: z.string().regex(/^[0-9a-f]{32}$/, { error: '32 hexadecimal digits' }),
+});
+export type TokenKey = z.infer<typeof TokenKey>;
+
+/** What the agents of one site run. Its identity is the SHA-256 of its canonical JSON, which is its ETag. Carries keys: never logged. */
+export const Snapshot = z.strictObject({
+  format: z.literal(1),
+  site: resourceName,
+  /** The global revision at which this site's content last changed. */
+  generation: z.int().min(0),
+  farms: z.array(z.strictObject({ spec: Farm, revision: z.int().min(0), tokenKeys: z.array(TokenKey).min(1) })),
+});
+export type Snapshot = z.infer<typeof Snapshot>;
+
+const publicKey = z.strictObject({
+  kty: z.literal('OKP'),
+  crv: z.literal('Ed25519'),
+  x: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+});
+
+/** `POST /v1/agents/enrol`: a one-time join token buys an identity. */
+export const EnrolRequest = z.strictObject({
+  joinToken: z.string().min(1).max(200),
+  name: resourceName,
+  publicKey,
+  version: z.string().max(50),
+});
+export type EnrolRequest = z.infer<typeof EnrolRequest>;
+
+export const EnrolResponse = z.strictObject({
+  /** `agt_` and 20 characters; subject of the JWTs that the agent signs. */
+  agentId: z.string(),
+  /** 1–65535, unique in the fleet: names the agent inside routing tokens. */
+  number: z.int().min(1).max(65535),
+  site: resourceName,
+});
+export type EnrolResponse = z.infer<typeof EnrolResponse>;
+
+export const BackendState = z.enum(['unknown', 'up', 'down']);
+export type BackendState = z.infer<typeof BackendState>;
+
+/** ACK or NACK of a snapshot (xDS semantics): what was tried, and what runs. */
+export const SnapshotStatus = z.strictObject({
+  status: z.enum(['APPLIED', 'FAILED', 'NONE']),
+  /** What the status is about; null with NONE. */
+  etag: z.string().nullable(),
+  generation: z.int().nullable(),
+  /** Why it FAILED. */
+  reason: z.string().max(2000).optional(),
+  /** The ETag that the agent runs now; null before its first. */
+  running: z.string().nullable(),
+});
+export type SnapshotStatus = z.infer<typeof SnapshotStatus>;
+
+/** `POST /v1/agent/report`: report and poll in one exchange. */
+export const AgentReport = z.strictObject({
+  version: z.string().max(50),
+  uptimeSeconds: z.number().min(0),
+  snapshot: SnapshotStatus,
+  backends: z
+    .array(
+      z.strictObject({
+        farm: resourceName,
+        backend: resourceName,
+        state: BackendState,
+        /** RFC 3339. */
+        since: z.iso.datetime(),
+        /** Evidence of the last change: `3 probes without an answer in 2s`. */
+        reason: z.string().max(200),
+      }),
+    )
+    .max(20_000),
+});
+export type AgentReport = z.infer<typeof AgentReport>;
+
+/** What the agent should run: answered to every report and carried by every push hint. */
+export const Target = z.strictObject({ site: resourceName, generation: z.int(), etag: z.string() });
+export type Target = z.infer<typeof Target>;
+
+/** Sent over the push socket. A hint, no more: the agent asks for its own snapshot after a random part of `jitterMs`. */
+export const PushHint = z.strictObject({
+  type: z.literal('snapshot'),
+  site: resourceName,
+  generation: z.int(),
+  jitterMs: z.int().min(0).max(60_000),
+});
+export type PushHint = z.infer<typeof PushHint>;

@@ -1,0 +1,222 @@
+import { z } from 'zod';
+import { cidr, ipAddress, parseIP, port, resourceName } from './address.ts';
+import { duration } from './units.ts';
+
+/**
+ * What the design names and this version does not do yet. Refused by name, never silently ignored:
+ * an operator who asks for a blocklist and gets none has been lied to.
+ */
+const NOT_YET = {
+  farm: ['vip', 'failover', 'security'],
+  listener: ['certificate', 'proxyProtocol'],
+  balancing: ['tiers'],
+  backend: ['drain', 'site'],
+  registration: ['maxExpires'],
+} as const;
+
+type Refine = { value: unknown; issues: z.core.$ZodRawIssue[] };
+
+/** Adds a fault at `path` that says more than zod's own issues do. */
+function fault(ctx: Refine, path: PropertyKey[], message: string, allowed: string): void {
+  ctx.issues.push({ code: 'custom', message, input: ctx.value, path, params: { fault: { message, allowed } } });
+}
+
+/** Fields that are only there to be refused; not named among the allowed ones. */
+export const pendingFields = new WeakSet<object>();
+
+/** A strict object in which fields that are designed but not built are refused as "not supported yet". */
+function strict<T extends z.core.$ZodLooseShape>(shape: T, later: readonly string[] = []) {
+  const pending = Object.fromEntries(
+    later.map((key) => {
+      const refused = z
+        .unknown()
+        .optional()
+        .check((ctx) => {
+          if (ctx.value !== undefined) fault(ctx, [], 'not supported yet', 'nothing: leave this field out');
+        });
+      pendingFields.add(refused);
+      return [key, refused];
+    }),
+  );
+  return z.strictObject({ ...pending, ...shape } as T);
+}
+
+/** An enum of which some values are designed but not built. */
+function oneOf<const T extends readonly [string, ...string[]]>(now: T, later: readonly string[]) {
+  return z.enum(now, {
+    error: (issue) =>
+      later.includes(String(issue.input))
+        ? `one of ${now.join(', ')} (${String(issue.input)} is not supported yet)`
+        : `one of ${now.join(', ')}`,
+  });
+}
+
+/** What stands in Via, Record-Route and Path towards each side, for example behind a cloud's 1:1 NAT. */
+export const Advertise = strict({ clients: ipAddress.optional(), backends: ipAddress.optional() });
+
+export const Listener = strict(
+  {
+    transport: oneOf(['udp', 'tcp'], ['tls', 'ws', 'wss', 'sctp']),
+    /** The address to bind; left out: the agent's own address. */
+    address: ipAddress
+      .refine((a) => parseIP(a)?.some((word, i) => word !== (i === 2 && !a.includes(':') ? 0xffff : 0)) ?? true, {
+        error: 'one specific address: SIP writes it into Via and Record-Route, so 0.0.0.0 and :: cannot serve',
+      })
+      .optional(),
+    port,
+    advertise: Advertise.optional(),
+  },
+  NOT_YET.listener,
+);
+export type Listener = z.infer<typeof Listener>;
+
+const allowedWeight = 'a whole number from 1 to 1000';
+export const Backend = strict(
+  {
+    name: resourceName,
+    address: ipAddress,
+    port: port.default(5060),
+    transport: oneOf(['udp', 'tcp'], ['tls', 'ws', 'wss', 'sctp']).default('udp'),
+    /** Share of the load relative to the other backends. */
+    weight: z
+      .int({ error: allowedWeight })
+      .min(1, { error: allowedWeight })
+      .max(1000, { error: allowedWeight })
+      .default(1),
+    priority: z.literal(1, { error: '1 (priority tiers are not supported yet)' }).default(1),
+    /** The addresses this backend sends from; left out: its address. */
+    sources: z.array(cidr).max(16, { error: 'at most 16 blocks' }).optional(),
+  },
+  NOT_YET.backend,
+);
+export type Backend = z.infer<typeof Backend>;
+
+const allowedCount = 'a whole number from 1 to 100';
+const count = z.int({ error: allowedCount }).min(1, { error: allowedCount }).max(100, { error: allowedCount });
+
+/** A probe of every backend. RFC 3261 §11: OPTIONS; any final response but 503 proves that SIP is served. */
+export const Check = strict({
+  name: resourceName,
+  type: oneOf(['options'], ['register', 'call', 'tcp', 'tls']),
+  interval: duration('100ms', '1d').default('5s'),
+  timeout: duration('50ms', '5m').default('2s'),
+  /** Answers in a row that bring a backend up again. */
+  rise: count.default(2),
+  /** Failures in a row that take a backend down. */
+  fall: count.default(3),
+});
+export type Check = z.infer<typeof Check>;
+
+export const Balancing = strict(
+  {
+    strategy: oneOf(['hash', 'weighted-round-robin'], ['least-sessions']).default('hash'),
+    /** What `hash` keeps together. `user`: the callee's user, so that a call reaches the PBX where the callee registered. */
+    key: oneOf(['user', 'domain', 'call-id'], ['from-user', 'source-ip', 'header']).default('user'),
+  },
+  NOT_YET.balancing,
+);
+
+export const Registration = strict(
+  {
+    /** `path`: RFC 3327, with `Supported: path` added where the client left it out. */
+    mode: oneOf(['path', 'none'], ['contact']).default('path'),
+  },
+  NOT_YET.registration,
+);
+
+/** Reports what stands twice in a list. */
+function unique<T>(
+  ctx: Refine,
+  list: readonly T[],
+  field: string,
+  key: (item: T) => string,
+  what: string,
+  at: PropertyKey[],
+) {
+  const seen = new Map<string, number>();
+  for (const [i, item] of list.entries()) {
+    const k = key(item);
+    const first = seen.get(k);
+    if (first === undefined) seen.set(k, i);
+    else fault(ctx, [field, i, ...at], `${what} already used by ${field}[${first}]`, `a ${what} of its own`);
+  }
+}
+
+export const Farm = strict(
+  {
+    kind: z.literal('Farm'),
+    name: resourceName,
+    /** The sites whose agents serve this farm. */
+    sites: z
+      .array(resourceName, { error: 'a list of site names, such as [milan]' })
+      .min(1, { error: 'at least one site name' })
+      .max(1000, { error: 'at most 1000 sites' }),
+    listeners: z
+      .array(Listener, { error: 'a list of listeners, such as [{ transport: udp, port: 5060 }]' })
+      .min(1, { error: 'at least one listener' })
+      .max(16, { error: 'at most 16 listeners' }),
+    mode: oneOf(['proxy'], ['l4']).default('proxy'),
+    nat: z
+      .unknown()
+      .optional()
+      .check((ctx) => {
+        if (ctx.value !== undefined)
+          fault(
+            ctx,
+            [],
+            'only a farm of mode l4 has nat, and mode l4 is not supported yet',
+            'nothing: leave this field out',
+          );
+      }),
+    balancing: Balancing.prefault({}),
+    backends: z
+      .array(Backend, { error: 'a list of backends, such as [{ name: pbx1, address: 10.0.0.11 }]' })
+      .min(1, { error: 'at least one backend' })
+      .max(255, { error: 'at most 255 backends' }),
+    checks: z
+      .array(Check, { error: 'a list of checks, such as [{ name: ping, type: options }]' })
+      .max(8, { error: 'at most 8 checks' })
+      .default([]),
+    registration: Registration.prefault({}),
+  },
+  NOT_YET.farm,
+).check((ctx) => {
+  const farm = ctx.value;
+  unique(ctx, farm.sites, 'sites', String, 'site', []);
+  unique(
+    ctx,
+    farm.listeners,
+    'listeners',
+    (l) => `${l.transport}/${l.address ?? 'own'}/${l.port}`,
+    'transport, address and port',
+    ['port'],
+  );
+  unique(ctx, farm.backends, 'backends', (b) => b.name, 'name', ['name']);
+  unique(ctx, farm.backends, 'backends', (b) => `${b.address}/${b.port}`, 'address and port', ['address']);
+  unique(ctx, farm.checks, 'checks', (c) => c.name, 'name', ['name']);
+  for (const [i, b] of farm.backends.entries()) {
+    const v6 = b.address.includes(':');
+    // The source address of every packet is a listener's (architecture.md, Ownership): without one of that kind nothing can be sent.
+    if (
+      !farm.listeners.some(
+        (l) => l.transport === b.transport && (l.address === undefined || l.address.includes(':') === v6),
+      )
+    )
+      fault(
+        ctx,
+        ['backends', i, 'transport'],
+        `no listener of this farm speaks ${b.transport} over ${v6 ? 'IPv6' : 'IPv4'}`,
+        'the transport and address family of one of the listeners, from which the agent sends to the backend',
+      );
+    if (farm.listeners.some((l) => l.address === b.address && l.port === b.port))
+      fault(
+        ctx,
+        ['backends', i, 'address'],
+        'is the farm’s own listener: requests would circle',
+        'the address and port of a PBX',
+      );
+  }
+});
+export type Farm = z.infer<typeof Farm>;
+/** A farm as an operator writes it, before defaults. */
+export type FarmInput = z.input<typeof Farm>;

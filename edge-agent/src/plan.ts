@@ -1,0 +1,52 @@
+import type { TransportCode } from './ports.ts';
+
+/** What the data threads run: a snapshot compiled for the packet path. Small objects here; all that is large in shared memory. */
+export interface Plan {
+  etag: string;
+  generation: number;
+  /** Names this agent inside tokens (1–65535). */
+  agent: number;
+  listeners: ListenerPlan[];
+  farms: FarmPlan[];
+}
+
+export interface ListenerPlan {
+  farm: number;
+  transport: TransportCode;
+  address: string;
+  port: number;
+  /** What stands in Via, Record-Route and Path towards each side. */
+  advertise: { clients: string; backends: string };
+}
+
+export interface FarmPlan {
+  name: string;
+  strategy: 'hash' | 'weighted-round-robin';
+  key: 'user' | 'domain' | 'call-id';
+  registration: 'path' | 'none';
+  backends: BackendPlan[];
+  /** Index of backends[0] among the backends of all farms: counters and states are numbered through. */
+  firstBackend: number;
+  /** First signs, all are accepted. `key`: 16 bytes. */
+  tokenKeys: { id: number; key: Uint8Array }[];
+  /** Ranked candidates per hash bucket, see balancer/rendezvous.ts. */
+  candidates: SharedArrayBuffer;
+  /** One byte per backend, written by the control thread: see {@link STATE}. */
+  states: SharedArrayBuffer;
+}
+
+export interface BackendPlan {
+  name: string;
+  /** 24 bits, hash of the name: the same on every agent and under every revision. */
+  id: number;
+  address: string;
+  port: number;
+  transport: TransportCode;
+  weight: number;
+  /** Blocks that this backend sends from: four words and the prefix length in the 128-bit form. */
+  sources: { ip: [number, number, number, number]; bits: number }[];
+}
+
+/** A backend's state as the data threads see it. `unknown` serves until proven down. */
+export const STATE = { unknown: 0, up: 1, down: 2 } as const;
+export type StateCode = (typeof STATE)[keyof typeof STATE];

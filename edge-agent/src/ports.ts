@@ -1,0 +1,143 @@
+/** Interfaces shared by rooms. Imports nothing; holds no behaviour. */
+
+/** Transports as small integers: the packet path compares numbers, never strings. Order is part of the token format. */
+export const TRANSPORT = { udp: 0, tcp: 1, tls: 2, ws: 3, wss: 4 } as const;
+export type TransportName = keyof typeof TRANSPORT;
+export type TransportCode = (typeof TRANSPORT)[TransportName];
+
+/** Milliseconds since the epoch, and a monotonic clock in milliseconds. */
+export interface Clock {
+  now(): number;
+  monotonic(): number;
+}
+
+/**
+ * One end of a flow. Mutable and reused: whoever wants to keep one past the call copies it.
+ * The address is four unsigned 32-bit words, IPv4 as ::ffff:a.b.c.d, so that one comparison serves both families.
+ */
+export interface Endpoint {
+  transport: TransportCode;
+  ip0: number;
+  ip1: number;
+  ip2: number;
+  ip3: number;
+  port: number;
+  /** Connection id within its worker (1–0xffffff) for TCP and its kin; 0 for UDP and where none is known. */
+  connection: number;
+}
+
+/** A message as pieces of buffers to be sent back to back: received bytes with edits between them, nothing copied to build it. */
+export interface Segments {
+  readonly count: number;
+  /** Index i: bytes[i] from start[i] up to end[i]. */
+  readonly bytes: readonly Uint8Array[];
+  readonly start: Int32Array;
+  readonly end: Int32Array;
+  /** Sum of the lengths. */
+  readonly length: number;
+}
+
+/**
+ * Called once per message. `bytes` from `start` up to `end` may be read and written until the handler returns,
+ * and stay as they are until the batch is flushed if they were handed to `send`; `from` is reused for the next message.
+ * `listener` is the index of the plan's listener that it came in by.
+ */
+export type MessageHandler = (bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number) => void;
+
+/** Memory for text that goes out with the current batch. Written at `used`, never past `bytes.length`; emptied by the flush. */
+export interface Arena {
+  readonly bytes: Uint8Array;
+  used: number;
+}
+
+/** Every UDP socket of one worker. Two implementations: `recvmmsg`/`sendmmsg` through FFI, and `dgram`. */
+export interface UdpTransport {
+  readonly kind: 'ffi' | 'dgram';
+  readonly arena: Arena;
+  /**
+   * Binds a socket and starts to deliver what arrives to the handler under `listener`.
+   * Binds also where the address is not (yet) on this host (IP_FREEBIND) where the platform can.
+   * Rejects with AgentError code LISTEN, naming address and port.
+   */
+  open(address: string, port: number, listener: number): Promise<UdpSocket>;
+  /** Sends all that is queued on every socket. Called by the transport itself after each received batch; by others after sending outside of one. */
+  flush(): void;
+  close(): Promise<void>;
+}
+
+export interface UdpSocket {
+  /** The port really bound (differs from the asked one if that was 0). */
+  readonly port: number;
+  /** Index handed to the handler; reassigned when a new plan numbers listeners anew. */
+  listener: number;
+  /** Queues one datagram. Never throws, never waits: what the kernel does not take is counted in `dropped`. Without effect where the family differs. */
+  send(to: Endpoint, message: Segments): void;
+  close(): Promise<void>;
+}
+
+/** Counts that a transport keeps; read by the worker, never reset. */
+export interface TransportCounts {
+  received: number;
+  sent: number;
+  /** Datagrams that the kernel refused to send, and stream messages dropped because a peer's queue was full. */
+  sendDropped: number;
+  /** Datagrams longer than the receive buffer (MSG_TRUNC), and stream messages over the size limit. */
+  oversized: number;
+  receivedBytes: number;
+  sentBytes: number;
+}
+
+/** Every TCP connection (and listener) of one worker. Framing is done; the handler sees whole messages. */
+export interface StreamTransport {
+  /** Listens (SO_REUSEPORT, IP_FREEBIND). Rejects with AgentError code LISTEN. */
+  listen(address: string, port: number, listener: number): Promise<StreamListener>;
+  /** Sends on an open connection. False: there is no such connection (any more). */
+  send(connection: number, message: Segments): boolean;
+  /**
+   * Sends to an address over the connection that is open to it, or opens one from `localAddress` and queues meanwhile (bounded).
+   * `listener` is what messages arriving on a connection opened this way are delivered under. False: queue full, dropped.
+   */
+  sendTo(to: Endpoint, message: Segments, localAddress: string, listener: number): boolean;
+  close(): Promise<void>;
+}
+
+export interface StreamListener {
+  readonly port: number;
+  listener: number;
+  close(): Promise<void>;
+}
+
+/** Hands messages to the worker that owns a connection, through shared memory. */
+export interface Mailbox {
+  /** Queues bytes for `connection` of `worker`. False: its box is full, dropped. */
+  post(worker: number, connection: number, message: Segments): boolean;
+  /** Takes what arrived for this worker. */
+  drain(take: (connection: number, bytes: Uint8Array, start: number, end: number) => void): void;
+}
+
+/** Control thread → data thread. Prepare binds; commit swaps between batches; both are answered. */
+export type WorkerCommand =
+  | { type: 'prepare'; plan: import('./plan.ts').Plan; counters: SharedArrayBuffer }
+  | { type: 'commit'; etag: string }
+  | { type: 'abort'; etag: string }
+  | { type: 'close' };
+
+/** Data thread → control thread. */
+export type WorkerEvent =
+  | { type: 'ready' }
+  | { type: 'prepared'; etag: string /** Really bound ports, in the order of plan.listeners. */; ports: number[] }
+  | { type: 'failed'; etag: string; reason: string }
+  | { type: 'committed'; etag: string }
+  | { type: 'closed' };
+
+/** `workerData` of a data thread. */
+export interface WorkerStart {
+  index: number;
+  workers: number;
+  /** Shared memory of the mailboxes between workers, made by transport/mailbox.ts. */
+  mailboxes: SharedArrayBuffer;
+  /** `auto`: ffi where koffi and Linux are there, else dgram. */
+  datapath: 'auto' | 'ffi' | 'dgram';
+  /** 16 bytes, the same in every worker of this process; seeds hashes that need not agree across agents. */
+  seed: Uint8Array;
+}

@@ -1,0 +1,96 @@
+/**
+ * Layout of the counters that data threads keep: one Float64Array over shared memory per worker and plan,
+ * written by its worker alone (so plain adds), summed by the control thread. 2^53 counts are exact.
+ *
+ *   [ drops | local responses | per listener … | per backend … ]
+ */
+
+/** Why a message went nowhere. Index = position; names are the `reason` label of sipfleet_dropped_messages_total. */
+export const DROP_REASONS = [
+  'malformed',
+  'oversized',
+  'unknown_flow',
+  'forged_token',
+  'forged_branch',
+  'unsolicited_response',
+  'no_backend',
+  'no_route',
+  'loop',
+  'send_failed',
+  'mailbox_full',
+  'keepalive',
+] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
+/** `DROP.malformed` → its index. */
+export const DROP = Object.fromEntries(DROP_REASONS.map((name, i) => [name, i])) as Record<DropReason, number>;
+
+/** Responses that the agent itself made. */
+export const LOCAL_STATUSES = [200, 400, 403, 404, 405, 416, 420, 481, 482, 483, 500, 503, 505, 513] as const;
+
+/** Methods counted by name; the last catches the rest, so that a hostile method name makes no series. */
+export const METHODS = [
+  'INVITE',
+  'ACK',
+  'BYE',
+  'CANCEL',
+  'REGISTER',
+  'OPTIONS',
+  'PRACK',
+  'SUBSCRIBE',
+  'NOTIFY',
+  'PUBLISH',
+  'INFO',
+  'REFER',
+  'MESSAGE',
+  'UPDATE',
+  'other',
+] as const;
+export type MethodName = (typeof METHODS)[number];
+
+export const LISTENER_FIELDS = ['received', 'sent', 'receivedBytes', 'sentBytes'] as const;
+
+/** Per backend: requests sent to it and received from it by method, responses received from it by class 1xx–6xx. */
+export const BACKEND_WIDTH = METHODS.length * 2 + 6;
+
+const LISTENERS_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
+
+/** Index arithmetic for a plan with this many listeners and backends (all farms together). */
+export class SlabLayout {
+  readonly listeners: number;
+  readonly backends: number;
+  readonly length: number;
+
+  constructor(listeners: number, backends: number) {
+    this.listeners = listeners;
+    this.backends = backends;
+    this.length = LISTENERS_AT + listeners * LISTENER_FIELDS.length + backends * BACKEND_WIDTH;
+  }
+  get bytes(): number {
+    return this.length * Float64Array.BYTES_PER_ELEMENT;
+  }
+  drop(reason: number): number {
+    return reason;
+  }
+  /** Index for a locally made response; statuses outside the list count under 500. */
+  local(status: number): number {
+    const at = LOCAL_STATUSES.indexOf(status as 500);
+    return DROP_REASONS.length + (at < 0 ? LOCAL_STATUSES.indexOf(500) : at);
+  }
+  listener(listener: number, field: number): number {
+    return LISTENERS_AT + listener * LISTENER_FIELDS.length + field;
+  }
+  /** `backend` is the index over all farms of the plan: `farm.firstBackend + i`. */
+  requestTo(backend: number, method: number): number {
+    return this.#backend(backend) + method;
+  }
+  requestFrom(backend: number, method: number): number {
+    return this.#backend(backend) + METHODS.length + method;
+  }
+  /** `statusClass` 1–6. */
+  responseFrom(backend: number, statusClass: number): number {
+    return this.#backend(backend) + METHODS.length * 2 + statusClass - 1;
+  }
+  #backend(backend: number): number {
+    return LISTENERS_AT + this.listeners * LISTENER_FIELDS.length + backend * BACKEND_WIDTH;
+  }
+}
