@@ -93,6 +93,8 @@ export interface StreamTransport {
   listen(address: string, port: number, listener: number): Promise<StreamListener>;
   /** Sends on an open connection. False: there is no such connection (any more). */
   send(connection: number, message: Segments): boolean;
+  /** The remote end of an open connection is this address and port. */
+  isPeer(connection: number, address: Endpoint): boolean;
   /**
    * Sends to an address over the connection that is open to it, or opens one from `localAddress` and queues meanwhile (bounded).
    * `listener` is what messages arriving on a connection opened this way are delivered under. False: queue full, dropped.

@@ -21,20 +21,21 @@ export function parseIP(text: string): [number, number, number, number] | undefi
   if (!text.includes(':')) return undefined;
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const groups = (half: string): number[] | undefined => {
+  const groups = (half: string, last: boolean): number[] | undefined => {
     if (half === '') return [];
     const out: number[] = [];
     const parts = half.split(':');
     for (const [i, part] of parts.entries()) {
-      const embedded = i === parts.length - 1 ? parseIPv4(part) : undefined;
+      // Dotted octets may only stand at the very end (RFC 4291 §2.2.3).
+      const embedded = last && i === parts.length - 1 ? parseIPv4(part) : undefined;
       if (embedded !== undefined) out.push(embedded >>> 16, embedded & 0xffff);
       else if (/^[0-9a-fA-F]{1,4}$/.test(part)) out.push(Number.parseInt(part, 16));
       else return undefined;
     }
     return out;
   };
-  const head = groups(halves[0] as string);
-  const tail = halves.length === 2 ? groups(halves[1] as string) : [];
+  const head = groups(halves[0] as string, halves.length === 1);
+  const tail = halves.length === 2 ? groups(halves[1] as string, true) : [];
   if (!head || !tail) return undefined;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
@@ -63,6 +64,12 @@ export function formatIP(ip: readonly number[]): string {
   const hex = (part: number[]) => part.map((g) => g.toString(16)).join(':');
   if (best.at < 0) return hex(groups);
   return `${hex(groups.slice(0, best.at))}::${hex(groups.slice(best.at + best.length))}`;
+}
+
+/** An address in the one way that {@link formatIP} writes it, so that texts can be compared; other text stays as it is. */
+export function canonicalIP(text: string): string {
+  const ip = parseIP(text);
+  return ip === undefined ? text : formatIP(ip);
 }
 
 /** `10.0.0.0/8`, `2001:db8::/32`, or a bare address → words and prefix length counted in the 128-bit form. */

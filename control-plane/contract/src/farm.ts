@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { cidr, ipAddress, parseIP, port, resourceName } from './address.ts';
+import { canonicalIP, cidr, ipAddress, parseIP, port, resourceName } from './address.ts';
 import { duration } from './units.ts';
 
 /**
@@ -33,7 +33,8 @@ function strict<T extends z.core.$ZodLooseShape>(shape: T, later: readonly strin
         .optional()
         .check((ctx) => {
           if (ctx.value !== undefined) fault(ctx, [], 'not supported yet', 'nothing: leave this field out');
-        });
+        })
+        .meta({ description: 'Not supported yet' });
       pendingFields.add(refused);
       return [key, refused];
     }),
@@ -187,19 +188,20 @@ export const Farm = strict(
     ctx,
     farm.listeners,
     'listeners',
-    (l) => `${l.transport}/${l.address ?? 'own'}/${l.port}`,
+    (l) => `${l.transport}/${l.address === undefined ? 'own' : canonicalIP(l.address)}/${l.port}`,
     'transport, address and port',
     ['port'],
   );
   unique(ctx, farm.backends, 'backends', (b) => b.name, 'name', ['name']);
-  unique(ctx, farm.backends, 'backends', (b) => `${b.address}/${b.port}`, 'address and port', ['address']);
+  unique(ctx, farm.backends, 'backends', (b) => `${canonicalIP(b.address)}/${b.port}`, 'address and port', ['address']);
   unique(ctx, farm.checks, 'checks', (c) => c.name, 'name', ['name']);
   for (const [i, b] of farm.backends.entries()) {
-    const v6 = b.address.includes(':');
+    const address = canonicalIP(b.address);
+    const v6 = address.includes(':');
     // The source address of every packet is a listener's (architecture.md, Ownership): without one of that kind nothing can be sent.
     if (
       !farm.listeners.some(
-        (l) => l.transport === b.transport && (l.address === undefined || l.address.includes(':') === v6),
+        (l) => l.transport === b.transport && (l.address === undefined || canonicalIP(l.address).includes(':') === v6),
       )
     )
       fault(
@@ -208,7 +210,7 @@ export const Farm = strict(
         `no listener of this farm speaks ${b.transport} over ${v6 ? 'IPv6' : 'IPv4'}`,
         'the transport and address family of one of the listeners, from which the agent sends to the backend',
       );
-    if (farm.listeners.some((l) => l.address === b.address && l.port === b.port))
+    if (farm.listeners.some((l) => l.address !== undefined && canonicalIP(l.address) === address && l.port === b.port))
       fault(
         ctx,
         ['backends', i, 'address'],

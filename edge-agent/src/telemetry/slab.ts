@@ -1,3 +1,5 @@
+import { METHODS } from '../sip/method.ts';
+
 /**
  * Layout of the counters that data threads keep: one Float64Array over shared memory per worker and plan,
  * written by its worker alone (so plain adds), summed by the control thread. 2^53 counts are exact.
@@ -24,28 +26,10 @@ export type DropReason = (typeof DROP_REASONS)[number];
 /** `DROP.malformed` → its index. */
 export const DROP = Object.fromEntries(DROP_REASONS.map((name, i) => [name, i])) as Record<DropReason, number>;
 
-/** Responses that the agent itself made. */
-export const LOCAL_STATUSES = [200, 400, 403, 404, 405, 416, 420, 481, 482, 483, 500, 503, 505, 513] as const;
+export { METHODS, type MethodName } from '../sip/method.ts';
 
-/** Methods counted by name; the last catches the rest, so that a hostile method name makes no series. */
-export const METHODS = [
-  'INVITE',
-  'ACK',
-  'BYE',
-  'CANCEL',
-  'REGISTER',
-  'OPTIONS',
-  'PRACK',
-  'SUBSCRIBE',
-  'NOTIFY',
-  'PUBLISH',
-  'INFO',
-  'REFER',
-  'MESSAGE',
-  'UPDATE',
-  'other',
-] as const;
-export type MethodName = (typeof METHODS)[number];
+/** Responses that the agent itself made. */
+export const LOCAL_STATUSES = [200, 400, 403, 404, 405, 416, 420, 430, 481, 482, 483, 500, 503, 505, 513] as const;
 
 export const LISTENER_FIELDS = ['received', 'sent', 'receivedBytes', 'sentBytes'] as const;
 

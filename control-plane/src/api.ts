@@ -1,0 +1,121 @@
+import {
+  AgentReport,
+  duration,
+  Farm,
+  type Fault,
+  resourceName,
+  Site,
+  SnapshotStatus,
+  Target,
+} from '@sipfleet/contract';
+import { z } from 'zod';
+
+/** What the HTTP API sends and takes beside the contract's own documents. One source for the routes, OpenAPI and the client. */
+
+/** One thing wrong in a request; `resource` is its index in the list that was sent to `POST /v1/plan`. */
+export const ApiFault = z
+  .object({
+    field: z.string(),
+    found: z.string(),
+    allowed: z.string(),
+    message: z.string().optional(),
+    resource: z.int().optional(),
+  })
+  .meta({ id: 'Fault' });
+export interface ApiFault extends Fault {
+  resource?: number;
+}
+
+/** RFC 9457, `application/problem+json`. */
+export const Problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    faults: z.array(ApiFault).optional(),
+  })
+  .meta({ id: 'Problem' });
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  faults?: ApiFault[];
+}
+
+const stored = <T extends z.ZodType>(spec: T) =>
+  z.object({ spec, revision: z.int(), updatedAt: z.iso.datetime().meta({ description: 'RFC 3339, UTC' }) });
+
+export const StoredSite = stored(Site).meta({ id: 'StoredSite' });
+export const StoredFarm = stored(Farm).meta({ id: 'StoredFarm' });
+
+/** A resource, the global revision that last changed it, and when. */
+export interface Stored<T = Site | Farm> {
+  spec: T;
+  revision: number;
+  updatedAt: string;
+}
+
+/** `GET …?limit&cursor`. */
+export const PageQuery = z.strictObject({
+  limit: z.coerce
+    .number({ error: 'a whole number from 1 to 1000' })
+    .int({ error: 'a whole number from 1 to 1000' })
+    .min(1, { error: 'a whole number from 1 to 1000' })
+    .max(1000, { error: 'a whole number from 1 to 1000' })
+    .default(100),
+  cursor: z
+    .string()
+    .min(1, { error: 'a cursor of the page before' })
+    .max(500, { error: 'a cursor of the page before' })
+    .optional(),
+});
+
+/** One page; `cursor`, where there is more, asks for the next. */
+export const page = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: z.string().optional() });
+export interface Page<T> {
+  items: T[];
+  cursor?: string;
+}
+
+export const PlanRequest = z.strictObject({
+  resources: z
+    .array(z.unknown(), { error: 'a list of resources' })
+    .max(2000, { error: 'at most 2000 resources' })
+    .meta({ description: 'Resources as for PUT: Site and Farm' }),
+});
+
+/** What applying one resource would do. `revision`: the stored one, null where there is none. */
+export const PlannedChange = z
+  .object({
+    kind: z.enum(['Site', 'Farm']),
+    name: z.string(),
+    action: z.enum(['create', 'update', 'none']),
+    revision: z.int().nullable(),
+  })
+  .meta({ id: 'PlannedChange' });
+export type PlannedChange = z.infer<typeof PlannedChange>;
+export const PlanResponse = z.object({ changes: z.array(PlannedChange) });
+
+export const JoinTokenRequest = z.strictObject({ site: resourceName, ttl: duration('1s', '30d').default('1h') });
+export const JoinTokenResponse = z.object({ token: z.string(), site: z.string(), expiresAt: z.iso.datetime() });
+export type JoinTokenResponse = z.infer<typeof JoinTokenResponse>;
+
+/** An agent as operators see it. `snapshot`, `lastReportAt`: null before its first report. */
+export const AgentView = z
+  .object({
+    agentId: z.string(),
+    number: z.int(),
+    name: z.string(),
+    site: z.string(),
+    version: z.string(),
+    connected: z.boolean().meta({ description: 'It holds a push connection to this server' }),
+    firstSeenAt: z.iso.datetime(),
+    lastReportAt: z.iso.datetime().nullable(),
+    snapshot: SnapshotStatus.nullable(),
+    target: Target,
+    backends: AgentReport.shape.backends,
+  })
+  .meta({ id: 'Agent' });
+export type AgentView = z.infer<typeof AgentView>;

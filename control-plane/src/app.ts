@@ -1,0 +1,84 @@
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { bodyLimit } from 'hono/body-limit';
+import { z } from 'zod';
+import { agentRoutes } from './routes/agent.ts';
+import { agentsRoutes } from './routes/agents.ts';
+import type { AppDeps, AppEnv } from './routes/deps.ts';
+import { planRoute } from './routes/plan.ts';
+import { notFound, ProblemError, problemOf } from './routes/problems.ts';
+import { resourceRoutes } from './routes/resources.ts';
+import { type App, addRoute } from './routes/route.ts';
+
+/** Longest request body in bytes. */
+const MAX_BODY = 1_048_576;
+
+/** The HTTP API. Takes abilities, so that tests call `app.request()` and Lambda or a local server calls `app.fetch()`. */
+export function createApp(deps: AppDeps): App {
+  const app: App = new OpenAPIHono<AppEnv>();
+
+  app.use(async (c, next) => {
+    const started = deps.now();
+    await next();
+    const fields = { method: c.req.method, path: c.req.path, status: c.res.status, ms: deps.now() - started };
+    // Reads and the agents' polls would drown the rest.
+    const quiet = c.req.method === 'GET' || (c.req.path.startsWith('/v1/agent/') && c.res.ok);
+    deps.log[quiet ? 'debug' : 'info'](fields, 'request');
+  });
+  app.use(
+    bodyLimit({
+      maxSize: MAX_BODY,
+      onError: () => {
+        throw new ProblemError(413, `the body is longer than ${MAX_BODY} bytes`);
+      },
+    }),
+  );
+
+  healthRoute(app, deps);
+  resourceRoutes(app, deps);
+  planRoute(app, deps);
+  agentsRoutes(app, deps);
+  agentRoutes(app, deps);
+
+  app.openAPIRegistry.registerComponent('securitySchemes', 'operator', {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'An API token, sft_…',
+  });
+  app.openAPIRegistry.registerComponent('securitySchemes', 'agent', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description:
+      'Signed by the agent itself with Ed25519: iss = sub = agent id, aud = sipfleet, exp at most 5 minutes ahead',
+  });
+  app.doc31('/v1/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: 'Sipfleet control plane', version: '1' },
+  });
+
+  app.notFound(notFound(app));
+  app.onError((error) => problemOf(error, deps.log));
+  return app;
+}
+
+function healthRoute(app: App, { store, log }: AppDeps): void {
+  addRoute(
+    app,
+    {
+      method: 'get',
+      path: '/healthz',
+      summary: 'The control plane and its store answer',
+      answers: { 200: { description: 'They do', schema: z.object({ status: z.literal('ok') }) } },
+      problems: [503],
+    },
+    async (c) => {
+      try {
+        await store.revision();
+      } catch (error) {
+        log.error({ err: error }, 'the store does not answer');
+        throw new ProblemError(503, 'the store does not answer');
+      }
+      return c.json({ status: 'ok' as const }, 200);
+    },
+  );
+}

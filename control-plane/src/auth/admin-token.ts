@@ -1,0 +1,51 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ApiToken } from '../domain/identity.ts';
+import { hashSecret, newSecret, type RandomBytes } from './secret.ts';
+
+export interface AdminToken {
+  /** `sft_…` */
+  adminToken: string;
+  /** It was made just now: print it once. */
+  created: boolean;
+}
+
+export interface AdminTokenDeps {
+  store: { apiToken(hash: string): Promise<ApiToken | undefined>; putApiToken(token: ApiToken): Promise<void> };
+  dataDir: string;
+  now: () => number;
+  randomBytes: RandomBytes;
+}
+
+/** Where the local server keeps its own admin token, for its owner's CLI. */
+export const tokenFile = (dataDir: string): string => join(dataDir, 'token');
+
+/**
+ * The admin token of a data directory: made on the first start and written readable by its owner only, read on later ones.
+ * The file comes before its hash in the store, so that a crash between the two leaves a token that the next start registers.
+ */
+export async function ensureAdminToken({ store, dataDir, now, randomBytes }: AdminTokenDeps): Promise<AdminToken> {
+  const file = tokenFile(dataDir);
+  const fresh = newSecret('sft_', randomBytes);
+  const created = await writeNew(file, fresh);
+  const adminToken = created ? fresh : (await readFile(file, 'utf8')).trim();
+  if (!/^sft_[\w-]{43}$/.test(adminToken))
+    throw new Error(
+      `${file} does not hold an API token (sft_ and 43 characters): put it right, or remove it to have one made`,
+    );
+  const hash = hashSecret(adminToken);
+  if ((await store.apiToken(hash)) === undefined)
+    await store.putApiToken({ hash, name: 'local-admin', role: 'admin', createdAt: new Date(now()).toISOString() });
+  return { adminToken, created };
+}
+
+/** False: the file exists. */
+async function writeNew(file: string, text: string): Promise<boolean> {
+  try {
+    await writeFile(file, `${text}\n`, { mode: 0o600, flag: 'wx' });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}

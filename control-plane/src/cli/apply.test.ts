@@ -1,0 +1,128 @@
+import { expect, test } from 'vitest';
+import { farm, site, testCli } from './cli.fixture.ts';
+
+const both = `${site('milan')}---\n${farm('pbx')}`;
+
+test('creates, then finds nothing to do, and makes no revision', async () => {
+  const { sipfleet, file, control } = await testCli();
+  // The farm stands before the site that it needs: the order of writing is ours.
+  await file('a.yaml', `${farm('pbx')}---\n${site('milan')}`);
+  const first = await sipfleet('apply -f a.yaml');
+  expect(first).toEqual({ code: 0, out: '+ Farm pbx\n+ Site milan\n2 created, 0 updated. Revision 2.\n', err: '' });
+  expect(await sipfleet('apply -f a.yaml')).toEqual({ code: 0, out: '= 2 unchanged\nNothing to do.\n', err: '' });
+  expect(await control.store.revision()).toBe(2);
+});
+
+test('shows what an update changes, field by field', async () => {
+  const { sipfleet, file } = await testCli();
+  await file('a.yaml', both);
+  await sipfleet('apply -f a.yaml');
+  await file(
+    'a.yaml',
+    `${site('milan')}description: here\n---\n${farm('pbx', 5070, '[{ name: pbx1, address: 10.0.0.11, weight: 3 }, { name: pbx2, address: 10.0.0.12 }]')}`,
+  );
+  const { code, out } = await sipfleet('apply -f a.yaml');
+  expect(code).toBe(0);
+  expect(out.split('\n')).toEqual([
+    '~ Site milan',
+    '    description: (none) → "here"',
+    '~ Farm pbx',
+    '    listeners[0].port: 5060 → 5070',
+    '    backends[pbx1].weight: 1 → 3',
+    expect.stringContaining('    backends[pbx2]: (none) → {"name":"pbx2","address":"10.0.0.12"'),
+    '0 created, 2 updated. Revision 4.',
+    '',
+  ]);
+});
+
+test('a dry run and a diff write nothing; the exit code of diff says whether anything differs', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', both);
+  expect(await sipfleet('apply -f a.yaml --dry-run')).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('+ Farm pbx'),
+  });
+  expect(await sipfleet('diff -f a.yaml')).toEqual({ code: 2, out: '+ Site milan\n+ Farm pbx\n', err: '' });
+  expect(await control.store.revision()).toBe(0);
+  await sipfleet('apply -f a.yaml');
+  expect(await sipfleet('diff -f a.yaml')).toEqual({ code: 0, out: '= 2 unchanged\n', err: '' });
+});
+
+test('what the control plane finds wrong names file and line; nothing is written', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('sites.yaml', site('rome'));
+  await file('farm.yaml', `# two comments\n# before it\n${farm('pbx')}---\n${farm('other')}`);
+  const { code, out, err } = await sipfleet('apply -f sites.yaml -f farm.yaml');
+  expect([code, out]).toEqual([1, '']);
+  expect(err.split('\n').map((line) => line.split(': ').slice(0, 2).join(': '))).toEqual([
+    'farm.yaml:5: sites[0]',
+    'farm.yaml:11: sites[0]',
+    'farm.yaml:12: listeners[0].port',
+    '',
+  ]);
+  expect(await control.store.revision()).toBe(0);
+});
+
+test('faults of files come before any word to the control plane', async () => {
+  const { sipfleet, file } = await testCli();
+  await file('a.yaml', `${farm('pbx').replace('udp', 'sctp')}vip: x\n`);
+  const { code, err } = await sipfleet('apply -f a.yaml', {
+    fetch: () => Promise.reject(new Error('asked')),
+  });
+  expect(code).toBe(1);
+  expect(err).toBe(
+    'a.yaml:6: vip: not supported yet; found "x"; allowed: nothing: leave this field out\n' +
+      'a.yaml:4: listeners[0].transport: found "sctp"; allowed: one of udp, tcp (sctp is not supported yet)\n',
+  );
+});
+
+test('prune deletes farms before sites, and only when somebody said so', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', `${both}---\n${site('rome')}`);
+  await sipfleet('apply -f a.yaml');
+  await file('b.yaml', site('rome'));
+  expect(await sipfleet('apply -f b.yaml')).toMatchObject({ code: 0, out: '= 1 unchanged\nNothing to do.\n' });
+
+  const refused = await sipfleet('apply -f b.yaml --prune');
+  expect(refused).toMatchObject({ code: 1, out: '− Farm pbx\n− Site milan\n= 1 unchanged\n' });
+  expect(refused.err).toContain('add --yes');
+  const declined = await sipfleet('apply -f b.yaml --prune', { ask: async () => 'n' });
+  expect(declined).toMatchObject({ code: 1, err: 'sipfleet: Nothing was written.\n' });
+  expect(await control.store.revision()).toBe(3);
+
+  const done = await sipfleet('apply -f b.yaml --prune', { ask: async () => 'y' });
+  expect(done).toMatchObject({ code: 0, out: expect.stringContaining('0 created, 0 updated, 2 deleted.') });
+  expect((await sipfleet('get sites')).out).not.toContain('milan');
+});
+
+test('stops where somebody else was faster, and says how far it came', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', both);
+  await sipfleet('apply -f a.yaml');
+  await file('a.yaml', `${site('milan')}description: x\n---\n${farm('pbx', 5070)}`);
+  const { code, err } = await sipfleet('apply -f a.yaml', {
+    fetch: (async (url, init) => {
+      // Between plan and write of the farm, another operator writes it.
+      if (init?.method === 'PUT' && String(url).endsWith('/farms/pbx'))
+        await control.ask('DELETE', '/v1/farms/pbx', { headers: { 'if-match': '"2"' } });
+      return control.app.request(String(url), init);
+    }) as typeof fetch,
+  });
+  expect(code).toBe(1);
+  expect(err).toBe(
+    'sipfleet: Farm pbx was changed by somebody else since the plan was made; run the command again to see what it would do now. Before that: 0 created, 1 updated.\n',
+  );
+});
+
+test('colours on a terminal, unless NO_COLOR', async () => {
+  const { sipfleet, file } = await testCli();
+  await file('a.yaml', site('milan'));
+  const env = { SIPFLEET_TOKEN: 'sft_x', TERM: 'xterm' };
+  const ask = {
+    terminal: true,
+    fetch: (async () =>
+      Response.json({ changes: [{ kind: 'Site', name: 'milan', action: 'create', revision: null }] })) as typeof fetch,
+  };
+  expect((await sipfleet('diff -f a.yaml', { ...ask, env })).out).toBe('\u001b[32m+ Site milan\u001b[39m\n');
+  expect((await sipfleet('diff -f a.yaml', { ...ask, env: { ...env, NO_COLOR: '1' } })).out).toBe('+ Site milan\n');
+});

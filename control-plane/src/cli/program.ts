@@ -1,0 +1,240 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { type Fault, formatFault, parseHostPort, parseRate, ValidationError } from '@sipfleet/contract';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { ApiError, type Client, createClient, UnreachableError } from '../client.ts';
+import { apply, diff } from './apply.ts';
+import { readDocuments } from './documents.ts';
+import { FORMATS, type Format, get, remove, status } from './get.ts';
+import { CliError, colorsFor, EXIT, type Io } from './io.ts';
+import type { ControlPlaneFlags } from './processes.ts';
+import type { UpOptions } from './up.ts';
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 error (one line on standard error for each), 2 differences (diff only)`;
+
+/** What starts processes; passed in, so that the other commands load and run without it. */
+export interface Launchers {
+  up(options: UpOptions): Promise<number>;
+  agent(args: readonly string[]): Promise<number>;
+  controlPlane(flags: ControlPlaneFlags): Promise<number>;
+}
+
+interface GlobalOptions {
+  url: string;
+  token?: string;
+  tokenFile?: string;
+}
+
+/** Runs one command line (without `node` and script). Never throws, never exits: the exit code comes back. */
+export async function run(args: readonly string[], io: Io, launch: Launchers): Promise<number> {
+  let code: number = EXIT.ok;
+  const program = buildProgram(io, launch, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.error;
+    io.err(messageOf(error));
+    return EXIT.error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof ValidationError) return error.faults.map((f) => `${formatFault(f)}\n`).join('');
+  if (error instanceof ApiError && error.status === 401)
+    return `sipfleet: the control plane refused the token: ${error.message}; give one with --token, --token-file or SIPFLEET_TOKEN\n`;
+  if (error instanceof ApiError && error.problem.faults?.length)
+    return error.problem.faults.map((f) => `sipfleet: ${formatFault(f as Fault)}\n`).join('');
+  if (error instanceof UnreachableError)
+    return `sipfleet: ${error.message}; is it running (sipfleet up), and is --url right?\n`;
+  if (error instanceof ApiError || error instanceof CliError) return `sipfleet: ${error.message}\n`;
+  return `sipfleet: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
+}
+
+/** `127.0.0.1:5060` as an option. */
+export function hostPort(text: string): { host: string; port: number } {
+  const parsed = parseHostPort(text);
+  if (!parsed) throw new InvalidArgumentError('allowed: HOST:PORT, such as 127.0.0.1:5060 or [::1]:5060');
+  return parsed;
+}
+
+function eventsPerSecond(text: string): number {
+  const perSecond = parseRate(text);
+  if (perSecond === undefined || perSecond <= 0 || perSecond > 200)
+    throw new InvalidArgumentError('allowed: a rate up to 200/s, such as 5/s or 30/m');
+  return perSecond;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('allowed: a whole number from 1 to 999');
+  return Number(text);
+}
+
+const collect = (value: string, all: string[] = []): string[] => [...all, value];
+
+function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): Command {
+  const program = new Command('sipfleet')
+    .description('SIP load balancing: one control plane, many edge agents.')
+    .option('--url <url>', 'address of the control plane', io.env.SIPFLEET_URL ?? 'http://127.0.0.1:8080')
+    .option('--token <token>', 'API token sft_… (default: SIPFLEET_TOKEN, else --token-file)')
+    .option('--token-file <file>', 'file that holds the API token (default: ./var/token if it can be read)')
+    .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) })
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText('after', `\nExamples:\n  sipfleet up\n  sipfleet apply -f farms/\n  sipfleet status\n${EXIT_CODES}`);
+  const client = async () => connect(program.opts<GlobalOptions>(), io);
+  addLaunchers(program, launch, done);
+  addWriters(program, io, client, done);
+  addReaders(program, io, client, done);
+  return program;
+}
+
+async function connect(options: GlobalOptions, io: Io): Promise<Client> {
+  if (!/^https?:\/\/[^/]/.test(options.url))
+    throw new CliError(`--url: found ${JSON.stringify(options.url)}; allowed: an http or https URL`);
+  const token = options.token ?? (await tokenFrom(options.tokenFile, io));
+  return createClient({ url: options.url, ...(token ? { token } : {}), ...(io.fetch ? { fetch: io.fetch } : {}) });
+}
+
+async function tokenFrom(file: string | undefined, io: Io): Promise<string | undefined> {
+  if (file === undefined && io.env.SIPFLEET_TOKEN) return io.env.SIPFLEET_TOKEN;
+  try {
+    return (await readFile(resolve(io.cwd, file ?? 'var/token'), 'utf8')).trim();
+  } catch (error) {
+    // Without a token the control plane says what is missing; a file that was asked for must be there.
+    if (file === undefined) return undefined;
+    throw new CliError(`--token-file ${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function address(flag: string, description: string, preset?: string): Option {
+  const option = new Option(`${flag} <host:port>`, description).argParser(hostPort);
+  return preset === undefined ? option : option.default(hostPort(preset), preset);
+}
+
+const examples = (...lines: string[]) => `\nExamples:\n${lines.map((l) => `  sipfleet ${l}\n`).join('')}${EXIT_CODES}`;
+
+function addLaunchers(program: Command, launch: Launchers, done: (code: number) => void): void {
+  program
+    .command('up')
+    .description('run everything on this machine: control plane, one agent and, without -f, two demo PBXs')
+    .addOption(address('--sip', 'where phones reach the farm, UDP and TCP; port 0: any free one', '127.0.0.1:5060'))
+    .addOption(address('--http', 'where the control plane answers; port 0: any free one', '127.0.0.1:8080'))
+    .addOption(address('--admin', 'where the agent answers (metrics, health) (default: the HTTP port + 1)'))
+    .option('--data <dir>', 'where everything is kept', './var')
+    .option('-f, --file <file>', 'own sites and farms instead of the quickstart; repeatable', collect)
+    .option('--traffic <rate>', 'simulated calls to the echo extension, such as 5/s', eventsPerSecond)
+    .option('--workers <n>', 'data threads of the agent', wholeNumber, 1)
+    .addHelpText(
+      'after',
+      examples('up', 'up --traffic 5/s', 'up --sip 192.0.2.10:5060 --data /srv/sipfleet', 'up -f farm.yaml'),
+    )
+    .action(async (options) => done(await launch.up(options)));
+  program
+    .command('agent')
+    .description('run an edge agent alone')
+    .argument('[options...]', 'passed to the agent as they are')
+    .allowUnknownOption()
+    .helpOption(false)
+    .addHelpText(
+      'after',
+      examples('agent --control-plane http://127.0.0.1:8080 --join-token sfj_… --data ./agent', 'agent --help'),
+    )
+    .action(async (_args, _options, command: Command) => done(await launch.agent(command.args)));
+  program
+    .command('control-plane')
+    .description('run the control plane alone')
+    .addOption(address('--http', 'where it answers', '127.0.0.1:8080'))
+    .option('--data <dir>', 'where the database and the first API token are kept', './var')
+    .addOption(
+      new Option('--store <kind>', 'what keeps the resources').choices(['sqlite', 'dynamodb']).default('sqlite'),
+    )
+    .option('--table <name>', 'DynamoDB table', 'sipfleet')
+    .option('--endpoint <url>', 'DynamoDB endpoint, for DynamoDB Local')
+    .option('--region <region>', 'AWS region (default: from the environment)')
+    .addHelpText(
+      'after',
+      examples('control-plane', 'control-plane --store dynamodb --table sipfleet --region eu-south-1'),
+    )
+    .action(async (options) => done(await launch.controlPlane(options)));
+}
+
+type Connect = () => Promise<Client>;
+
+function addWriters(program: Command, io: Io, client: Connect, done: (code: number) => void): void {
+  const files = new Option('-f, --file <file>', 'YAML or JSON file, directory, or - for standard input; repeatable')
+    .argParser(collect)
+    .makeOptionMandatory();
+  program
+    .command('apply')
+    .description('make the control plane hold what the files say: check all, show the plan, write')
+    .addOption(files)
+    .option('--prune', 'also delete sites and farms that the files do not name')
+    .option('--yes', 'do not ask before deleting')
+    .option('--dry-run', 'show the plan, write nothing')
+    .addHelpText('after', examples('apply -f farm.yaml', 'apply -f farms/ --dry-run', 'apply -f farms/ --prune --yes'))
+    .action(async ({ file, ...options }) => {
+      const documents = await readDocuments(file, io);
+      done(await apply(await client(), documents, options, io, colorsFor(io)));
+    });
+  program
+    .command('diff')
+    .description('show what apply would change; exit code 2 when it would change anything')
+    .addOption(files)
+    .addHelpText('after', examples('diff -f farm.yaml', 'get farms -o yaml | sipfleet diff -f -'))
+    .action(async ({ file }) => {
+      const documents = await readDocuments(file, io);
+      done(await diff(await client(), documents, io, colorsFor(io)));
+    });
+  program
+    .command('delete')
+    .description('delete a site or a farm, or revoke an agent')
+    .argument('<kind>', 'site, farm or agent')
+    .argument('<name>')
+    .addHelpText('after', examples('delete farm pbx', 'delete agent edge-1'))
+    .action(async (kind: string, name: string) => done(await remove(await client(), kind, name, io)));
+  program
+    .command('join-token')
+    .description('make a token with which one agent joins a site')
+    .argument('<site>')
+    .option('--ttl <duration>', 'how long it is good for (default: 1h)')
+    .addHelpText('after', examples('join-token milan', 'join-token milan --ttl 10m'))
+    .action(async (site: string, { ttl }: { ttl?: string }) => {
+      io.out(`${(await (await client()).createJoinToken(site, ttl)).token}\n`);
+      done(EXIT.ok);
+    });
+}
+
+function addReaders(program: Command, io: Io, client: Connect, done: (code: number) => void): void {
+  const output = () => new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table');
+  program
+    .command('get')
+    .description('list sites, farms or agents, or show one')
+    .argument('<kind>', 'sites, farms or agents')
+    .argument('[name]')
+    .addOption(output())
+    .addHelpText('after', examples('get farms', 'get farm pbx -o yaml', 'get agents -o json'))
+    .action(async (kind: string, name: string | undefined, { output: format }: { output: Format }) =>
+      done(await get(await client(), kind, name, format, io)),
+    );
+  program
+    .command('status')
+    .description('which agents run what they should, and what state their backends are in')
+    .addOption(output())
+    .addHelpText('after', examples('status', 'status -o json'))
+    .action(async ({ output: format }: { output: Format }) =>
+      done(await status(await client(), format, io, colorsFor(io))),
+    );
+  program
+    .command('version')
+    .description('print the version')
+    .addHelpText('after', examples('version'))
+    .action(async () => {
+      const manifest = await readFile(new URL('../../package.json', import.meta.url), 'utf8');
+      io.out(`sipfleet ${(JSON.parse(manifest) as { version: string }).version}\n`);
+      done(EXIT.ok);
+    });
+}

@@ -1,0 +1,174 @@
+import type { Farm, Kind, Resource, Site } from '@sipfleet/contract';
+import type { AgentView, JoinTokenResponse, Page, PlannedChange, Problem, Stored } from './api.ts';
+
+/** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */
+export class ApiError extends Error {
+  readonly code = 'API';
+  readonly status: number;
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.detail);
+    this.name = 'ApiError';
+    this.status = problem.status;
+    this.problem = problem;
+  }
+}
+
+/** The control plane gave no answer that can be understood: wrong address, not running, or something else listens there. */
+export class UnreachableError extends Error {
+  readonly code = 'UNREACHABLE';
+  constructor(url: string, reason: string, options?: ErrorOptions) {
+    super(`no control plane answers at ${url}: ${reason}`, options);
+    this.name = 'UnreachableError';
+  }
+}
+
+/** A write either replaces the revision that was read, or creates what must not exist yet. */
+export type Precondition = { ifMatch: number } | { ifNoneMatch: '*' };
+
+type SpecOf<K extends Kind> = K extends 'Site' ? Site : Farm;
+
+export interface ClientOptions {
+  /** `http://127.0.0.1:8080` */
+  url: string;
+  /** `sft_…`; only {@link Client.healthy} works without. */
+  token?: string;
+  /** Whole milliseconds before a request is given up. Default 30,000. */
+  timeoutMs?: number;
+  fetch?: typeof fetch;
+}
+
+/** The operator's side of the HTTP API. Every method throws {@link ApiError} or {@link UnreachableError}. */
+export interface Client {
+  /** `created` is false for an update, also one that changed nothing (its revision is then the old one). */
+  putResource<T extends Resource>(resource: T, when: Precondition): Promise<Stored<T> & { created: boolean }>;
+  /** Undefined where there is none. */
+  getResource<K extends Kind>(kind: K, name: string): Promise<Stored<SpecOf<K>> | undefined>;
+  listResources<K extends Kind>(kind: K): Promise<Stored<SpecOf<K>>[]>;
+  deleteResource(kind: Kind, name: string, revision: number): Promise<void>;
+  /** Validates the whole set as it would be after applying it; writes nothing. Faults carry the index of their resource. */
+  plan(resources: readonly unknown[]): Promise<PlannedChange[]>;
+  createJoinToken(site: string, ttl?: string): Promise<JoinTokenResponse>;
+  listAgents(): Promise<AgentView[]>;
+  revokeAgent(agentId: string): Promise<void>;
+  /** False where nothing answers yet. */
+  healthy(): Promise<boolean>;
+}
+
+const COLLECTION = { Site: 'sites', Farm: 'farms' } as const;
+
+export function createClient(options: ClientOptions): Client {
+  const request = requester(options);
+  const pathOf = (kind: Kind, name: string) => `/v1/${COLLECTION[kind]}/${encodeURIComponent(name)}`;
+
+  async function listAll<T>(path: string): Promise<T[]> {
+    const items: T[] = [];
+    let cursor: string | undefined;
+    do {
+      const query = cursor === undefined ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+      const page: Page<T> = (await request('GET', `${path}?limit=1000${query}`)).body as Page<T>;
+      items.push(...page.items);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return items;
+  }
+
+  return {
+    async putResource<T extends Resource>(resource: T, when: Precondition) {
+      const headers: Record<string, string> =
+        'ifMatch' in when ? { 'if-match': `"${when.ifMatch}"` } : { 'if-none-match': '*' };
+      const { status, body } = await request('PUT', pathOf(resource.kind, resource.name), resource, headers);
+      return { ...(body as Stored<T>), created: status === 201 };
+    },
+    async getResource<K extends Kind>(kind: K, name: string) {
+      try {
+        return (await request('GET', pathOf(kind, name))).body as Stored<SpecOf<K>>;
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 404) return undefined;
+        throw error;
+      }
+    },
+    listResources: (kind) => listAll(`/v1/${COLLECTION[kind]}`),
+    async deleteResource(kind, name, revision) {
+      await request('DELETE', pathOf(kind, name), undefined, { 'if-match': `"${revision}"` });
+    },
+    async plan(resources) {
+      return ((await request('POST', '/v1/plan', { resources })).body as { changes: PlannedChange[] }).changes;
+    },
+    async createJoinToken(site, ttl) {
+      const body = ttl === undefined ? { site } : { site, ttl };
+      return (await request('POST', '/v1/join-tokens', body)).body as JoinTokenResponse;
+    },
+    listAgents: () => listAll<AgentView>('/v1/agents'),
+    async revokeAgent(agentId) {
+      await request('DELETE', `/v1/agents/${encodeURIComponent(agentId)}`);
+    },
+    async healthy() {
+      try {
+        return (await request('GET', '/healthz')).status === 200;
+      } catch (error) {
+        if (error instanceof ApiError || error instanceof UnreachableError) return false;
+        throw error;
+      }
+    },
+  };
+}
+
+type Answer = { status: number; body: unknown };
+
+function requester({ url, token, timeoutMs = 30_000, fetch: send = fetch }: ClientOptions) {
+  const base = url.replace(/\/+$/, '');
+  return async (
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer> => {
+    const init: RequestInit = {
+      method,
+      headers: {
+        accept: 'application/json',
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      signal: AbortSignal.timeout(timeoutMs),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    };
+    let response: Response;
+    let text: string;
+    try {
+      response = await send(`${base}${path}`, init);
+      text = await response.text();
+    } catch (error) {
+      throw new UnreachableError(base, reasonOf(error), { cause: error });
+    }
+    const parsed = parseBody(text);
+    if (response.ok && parsed !== undefined) return { status: response.status, body: parsed };
+    if (isProblem(parsed)) throw new ApiError(parsed);
+    throw new UnreachableError(
+      base,
+      `${method} ${path} was answered ${response.status} with something that is not ours`,
+    );
+  };
+}
+
+/** fetch hides the errno one level down. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as { message: string; cause?: { code?: string; message?: string } };
+  return cause?.code ?? cause?.message ?? message;
+}
+
+/** Null for no body (204); undefined where it is no JSON. */
+function parseBody(text: string): unknown {
+  if (text === '') return null;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function isProblem(body: unknown): body is Problem {
+  return typeof body === 'object' && body !== null && typeof (body as Partial<Problem>).detail === 'string';
+}

@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto';
+import { canonicalJson, type Farm, type Snapshot } from '@sipfleet/contract';
+import type { Configuration, Departures, StoredFarm } from './configuration.ts';
+
+/** What the agents of one site run, with the bytes that go out and their SHA-256 as hex. */
+export interface CompiledSnapshot {
+  readonly site: string;
+  readonly generation: number;
+  readonly etag: string;
+  /** Canonical JSON of a contract `Snapshot`. Carries keys: never logged. */
+  readonly body: string;
+}
+
+/**
+ * Compiles a site's snapshot. It depends on nothing but the site's farms and what left the site, so that an unrelated
+ * change keeps every byte. A site that does not exist (any more) has no farms.
+ */
+export function compileSnapshot(configuration: Configuration, site: string): CompiledSnapshot {
+  const farms = [...configuration.farms.values()]
+    .filter(({ spec }) => spec.sites.includes(site))
+    .sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
+  const generation = generationOf(configuration, site, farms);
+  const snapshot: Snapshot = {
+    format: 1,
+    site,
+    generation,
+    farms: farms.map(({ spec, revision, tokenKeys }) => ({ spec, revision, tokenKeys: [...tokenKeys] })),
+  };
+  const body = canonicalJson(snapshot);
+  return { site, generation, body, etag: createHash('sha256').update(body).digest('hex') };
+}
+
+/** The global revision at which this site's content last changed: a farm changed here, or left. */
+function generationOf(configuration: Configuration, site: string, farms: readonly StoredFarm[]): number {
+  let generation = 0;
+  for (const { revision } of farms) generation = Math.max(generation, revision);
+  for (const left of configuration.departures.values())
+    if (Object.hasOwn(left, site)) generation = Math.max(generation, left[site] as number);
+  return generation;
+}
+
+/** Sites whose snapshot changes when a farm goes from `before` to `after` (undefined: it does not exist). */
+export function affectedSites(before: Farm | undefined, after: Farm | undefined): string[] {
+  return [...new Set([...(before?.sites ?? []), ...(after?.sites ?? [])])].sort();
+}
+
+/** Adds the sites that a farm leaves with this write. Undefined: it leaves none. */
+export function departuresAfter(
+  known: Departures | undefined,
+  before: Farm | undefined,
+  after: Farm | undefined,
+  revision: number,
+): Departures | undefined {
+  const left = (before?.sites ?? []).filter((site) => !after?.sites.includes(site));
+  if (left.length === 0) return undefined;
+  return { ...known, ...Object.fromEntries(left.map((site) => [site, revision])) };
+}

@@ -1,0 +1,30 @@
+import type { Farm, Kind, Resource, Site, TokenKey } from '@sipfleet/contract';
+
+/** A resource as it is stored. `revision` is the global revision that last changed it. */
+export interface StoredResource<T extends Resource = Resource> {
+  readonly spec: T;
+  readonly revision: number;
+  /** RFC 3339. */
+  readonly updatedAt: string;
+}
+
+export interface StoredFarm extends StoredResource<Farm> {
+  /** Made at the farm's first PUT, kept over updates, gone with it. First signs. Never logged, never returned to operators. */
+  readonly tokenKeys: readonly TokenKey[];
+}
+
+/** Which sites a farm has left, and the revision at which: without it a site's generation would fall when a farm goes away. */
+export type Departures = Readonly<Record<string, number>>;
+
+/** Everything that operators wrote, as it was at one revision. */
+export interface Configuration {
+  readonly revision: number;
+  readonly sites: ReadonlyMap<string, StoredResource<Site>>;
+  readonly farms: ReadonlyMap<string, StoredFarm>;
+  /** By farm name; also of farms that are gone. */
+  readonly departures: ReadonlyMap<string, Departures>;
+}
+
+export function find(configuration: Configuration, kind: Kind, name: string): StoredResource | undefined {
+  return kind === 'Site' ? configuration.sites.get(name) : configuration.farms.get(name);
+}

@@ -1,0 +1,41 @@
+import type { AgentReport } from '@sipfleet/contract';
+
+/** Each may do what those before it may: read; change resources and invite agents; revoke agents. */
+export const ROLES = ['viewer', 'operator', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+export const allows = (role: Role, needed: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needed);
+
+/** An operator's token as it is stored. */
+export interface ApiToken {
+  /** SHA-256 as hex: the token itself is never stored. */
+  readonly hash: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly createdAt: string;
+}
+
+/** A one-time invitation of an agent as it is stored. */
+export interface JoinToken {
+  readonly hash: string;
+  readonly site: string;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+}
+
+export interface AgentRecord {
+  readonly agentId: string;
+  /** 1–65535, unique in the fleet. */
+  readonly number: number;
+  readonly name: string;
+  readonly site: string;
+  /** The `x` of its Ed25519 JWK (RFC 8037). */
+  readonly publicKey: string;
+  readonly version: string;
+  readonly firstSeenAt: string;
+  readonly lastReportAt: string | null;
+  readonly report: AgentReport | null;
+}
+
+/** Agent numbers: 16 bits in routing tokens, 0 means none. */
+export const MAX_AGENT_NUMBER = 65_535;

@@ -1,0 +1,90 @@
+import { EventEmitter } from 'node:events';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { createHub, type Hub, jitterFor, type PushSocket } from './hub.ts';
+
+class FakeSocket extends EventEmitter implements PushSocket {
+  readonly sent: unknown[] = [];
+  pings = 0;
+  closed: number | 'terminated' | undefined;
+  send(text: string) {
+    this.sent.push(JSON.parse(text));
+  }
+  ping() {
+    this.pings++;
+  }
+  close(code: number) {
+    this.closed = code;
+    this.emit('close');
+  }
+  terminate() {
+    this.closed = 'terminated';
+    this.emit('close');
+  }
+}
+
+let hub: Hub;
+beforeEach(() => {
+  vi.useFakeTimers();
+  hub = createHub(30_000);
+});
+afterEach(async () => {
+  await hub.close();
+  vi.useRealTimers();
+});
+
+function connect(agentId: string, site: string): FakeSocket {
+  const socket = new FakeSocket();
+  hub.add({ agentId, site }, socket);
+  return socket;
+}
+
+test('hints go to the agents of the sites, and to no others', () => {
+  const [a, b, c] = [connect('a', 'milan'), connect('b', 'milan'), connect('c', 'turin')];
+  hub.hint(['milan', 'rome'], 7);
+  const hint = { type: 'snapshot', site: 'milan', generation: 7, jitterMs: 0 };
+  expect([a.sent, b.sent, c.sent]).toEqual([[hint], [hint], []]);
+});
+
+test('the jitter grows with the agents of the site, up to a minute', () => {
+  expect([0, 10, 11, 1000, 1_000_000].map(jitterFor)).toEqual([0, 0, 110, 10_000, 60_000]);
+  const sockets = Array.from({ length: 20 }, (_, i) => connect(`agent-${i}`, 'milan'));
+  hub.hint(['milan'], 1);
+  expect(sockets[0]?.sent).toMatchObject([{ jitterMs: 200 }]);
+});
+
+test('a connection that leaves a ping unanswered is cut at the next', () => {
+  const [dead, live] = [connect('dead', 'milan'), connect('live', 'milan')];
+  vi.advanceTimersByTime(30_000);
+  expect([dead.pings, live.pings]).toEqual([1, 1]);
+  live.emit('pong');
+  vi.advanceTimersByTime(30_000);
+  expect([dead.closed, live.closed]).toEqual(['terminated', undefined]);
+  expect([hub.connected('dead'), hub.connected('live')]).toEqual([false, true]);
+});
+
+test('a revoked agent loses all its connections', () => {
+  const [one, two, other] = [connect('a', 'milan'), connect('a', 'milan'), connect('b', 'milan')];
+  hub.disconnect('a');
+  expect([one.closed, two.closed, other.closed]).toEqual([4401, 4401, undefined]);
+  expect(hub.connected('a')).toBe(false);
+});
+
+test('a socket error ends that connection, not the process', () => {
+  const socket = connect('a', 'milan');
+  socket.emit('error', new Error('reset'));
+  expect(socket.closed).toBe('terminated');
+  expect(hub.connected('a')).toBe(false);
+});
+
+test('close waits for the connections, cuts who does not answer, and takes no new ones', async () => {
+  const [polite, stubborn] = [connect('polite', 'milan'), connect('stubborn', 'milan')];
+  stubborn.close = () => {};
+  const closing = hub.close();
+  expect(polite.closed).toBe(1001);
+  vi.advanceTimersByTime(1000);
+  await closing;
+  expect(stubborn.closed).toBe('terminated');
+  const late = connect('late', 'milan');
+  expect(late.closed).toBe('terminated');
+  expect(hub.connected('late')).toBe(false);
+});

@@ -1,0 +1,97 @@
+import type { PushHint } from '@sipfleet/contract';
+
+/** What the hub uses of a WebSocket (package ws). */
+export interface PushSocket {
+  send(text: string): void;
+  ping(): void;
+  close(code: number, reason: string): void;
+  terminate(): void;
+  on(event: 'pong' | 'close' | 'error', listener: () => void): unknown;
+}
+
+/** The push connections of this process, by agent and site. */
+export interface Hub {
+  add(agent: { agentId: string; site: string }, socket: PushSocket): void;
+  connected(agentId: string): boolean;
+  /** Tells every agent of these sites that there may be something new. */
+  hint(sites: readonly string[], generation: number): void;
+  /** Ends the connections of an agent that was revoked. */
+  disconnect(agentId: string): void;
+  /** Ends all connections; resolves when they have ended. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** Application close codes start at 4000 (RFC 6455 §7.4.2); 1001 is "going away". */
+export const CLOSE = { goingAway: 1001, revoked: 4401 } as const;
+
+/** Every agent asks after a random part of this: up to ten at once, a crowd at 100 a second. */
+export const jitterFor = (agents: number): number => (agents <= 10 ? 0 : Math.min(60_000, agents * 10));
+
+interface Connection {
+  readonly agentId: string;
+  readonly site: string;
+  readonly socket: PushSocket;
+  /** It has answered the last ping. */
+  alive: boolean;
+}
+
+/** @param pingIntervalMs a connection that leaves a ping unanswered for this long is cut */
+export function createHub(pingIntervalMs = 30_000): Hub {
+  const connections = new Set<Connection>();
+  let closed = false;
+
+  const pinger = setInterval(() => {
+    for (const connection of connections) {
+      if (!connection.alive) {
+        connection.socket.terminate();
+        continue;
+      }
+      connection.alive = false;
+      connection.socket.ping();
+    }
+  }, pingIntervalMs);
+  pinger.unref();
+
+  return {
+    add({ agentId, site }, socket) {
+      if (closed) {
+        // Its upgrade was under way when the hub closed.
+        socket.terminate();
+        return;
+      }
+      const connection: Connection = { agentId, site, socket, alive: true };
+      connections.add(connection);
+      socket.on('pong', () => {
+        connection.alive = true;
+      });
+      socket.on('close', () => connections.delete(connection));
+      // ws closes the socket itself after an error; without a listener the error would end the process.
+      socket.on('error', () => socket.terminate());
+    },
+    connected: (agentId) => [...connections].some((connection) => connection.agentId === agentId),
+    hint(sites, generation) {
+      for (const site of sites) {
+        const there = [...connections].filter((connection) => connection.site === site);
+        const hint: PushHint = { type: 'snapshot', site, generation, jitterMs: jitterFor(there.length) };
+        const text = JSON.stringify(hint);
+        for (const { socket } of there) socket.send(text);
+      }
+    },
+    disconnect(agentId) {
+      for (const connection of connections)
+        if (connection.agentId === agentId) connection.socket.close(CLOSE.revoked, 'revoked');
+    },
+    async close() {
+      closed = true;
+      clearInterval(pinger);
+      const ended = [...connections].map(({ socket }) => new Promise<void>((resolve) => socket.on('close', resolve)));
+      for (const { socket } of connections) socket.close(CLOSE.goingAway, 'the control plane is shutting down');
+      // Who does not answer the close frame is cut off.
+      const cut = setTimeout(() => {
+        for (const { socket } of connections) socket.terminate();
+      }, 1000);
+      await Promise.all(ended);
+      clearTimeout(cut);
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import type { Hub } from './hub.ts';
+
+export const PUSH_PATH = '/v1/agent/push';
+
+export interface UpgradeDeps {
+  hub: Hub;
+  /** Rejects with an error that carries `status` and a message fit to be sent. */
+  authenticate(authorization: string | undefined): Promise<{ agentId: string; site: string }>;
+  /** The generation that a site's agents should run now. */
+  generation(site: string): Promise<number>;
+  log: { error(fields: object, message: string): void };
+}
+
+/** Turns upgrade requests of agents into push connections. Agents have nothing to say over them: at most 1 KB is read. */
+export function attachPush(server: Server, deps: UpgradeDeps): void {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024, perMessageDeflate: false });
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const onError = () => socket.destroy();
+    socket.on('error', onError);
+    if (new URL(request.url ?? '/', 'http://localhost').pathname !== PUSH_PATH) {
+      refuse(socket, 404, `only ${PUSH_PATH} is a WebSocket`);
+      return;
+    }
+    deps.authenticate(request.headers.authorization).then(
+      (agent) => {
+        if (socket.destroyed) return;
+        socket.removeListener('error', onError);
+        sockets.handleUpgrade(request, socket, head, (webSocket) => {
+          deps.hub.add(agent, webSocket);
+          // What was pushed while it was away is made up for by where things stand now.
+          deps.generation(agent.site).then(
+            (generation) =>
+              webSocket.send(JSON.stringify({ type: 'snapshot', site: agent.site, generation, jitterMs: 0 })),
+            (error: unknown) => deps.log.error({ err: error, agent: agent.agentId }, 'no hint for a new connection'),
+          );
+        });
+      },
+      (error: { status?: number; message: string }) => {
+        if (error.status === undefined) deps.log.error({ err: error }, 'an agent cannot be authenticated');
+        refuse(socket, error.status ?? 500, error.status === undefined ? 'internal error' : error.message);
+      },
+    );
+  });
+}
+
+const TITLES: Record<number, string> = { 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found' };
+
+function refuse(socket: Duplex, status: number, detail: string): void {
+  const title = TITLES[status] ?? 'Internal Server Error';
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail });
+  socket.end(
+    `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,137 @@
+import { EnrolRequest, EnrolResponse, parseDuration, show, type Target, ValidationError } from '@sipfleet/contract';
+import { z } from 'zod';
+import { AgentView, JoinTokenRequest, JoinTokenResponse, PageQuery, page } from '../api.ts';
+import { AuthError } from '../auth/auth-error.ts';
+import { hashSecret, newAgentId, newSecret } from '../auth/secret.ts';
+import type { AgentRecord } from '../domain/identity.ts';
+import type { AppDeps } from './deps.ts';
+import { operatorGuard } from './guards.ts';
+import { ProblemError } from './problems.ts';
+import { type App, addRoute } from './route.ts';
+
+/** How agents come, are seen and go. */
+export function agentsRoutes(app: App, deps: AppDeps): void {
+  joinTokenRoute(app, deps);
+  enrolRoute(app, deps);
+  listRoute(app, deps);
+  revokeRoute(app, deps);
+}
+
+function joinTokenRoute(app: App, deps: AppDeps): void {
+  addRoute(
+    app,
+    {
+      method: 'post',
+      path: '/v1/join-tokens',
+      summary: 'Make a one-time token with which one agent joins a site',
+      guard: operatorGuard(deps, 'operator'),
+      body: JoinTokenRequest,
+      answers: { 201: { description: 'The token, shown this once', schema: JoinTokenResponse } },
+      problems: [400, 401, 403, 413, 422],
+    },
+    async (c, { body: { site, ttl } }) => {
+      if ((await deps.store.get('Site', site)) === undefined)
+        throw new ValidationError([
+          { field: 'site', found: show(site), allowed: 'a site that exists', message: 'no such site' },
+        ]);
+      const token = newSecret('sfj_', deps.randomBytes);
+      const createdAt = new Date(deps.now()).toISOString();
+      const expiresAt = new Date(deps.now() + (parseDuration(ttl) as number)).toISOString();
+      await deps.store.putJoinToken({ hash: hashSecret(token), site, createdAt, expiresAt });
+      deps.log.info({ site, expiresAt, actor: c.get('operator').name }, 'a join token was made');
+      return c.json({ token, site, expiresAt }, 201);
+    },
+  );
+}
+
+const REFUSED = {
+  unknown: 'this join token is not known here: it was mistyped, made elsewhere, or has expired long ago',
+  used: 'this join token was used already: it serves one agent, make another',
+  expired: 'this join token has expired: make another',
+  'site-gone': 'the site of this join token was deleted',
+} as const;
+
+function enrolRoute(app: App, deps: AppDeps): void {
+  addRoute(
+    app,
+    {
+      method: 'post',
+      path: '/v1/agents/enrol',
+      summary: 'Join a site: a one-time token buys an identity for a public key',
+      body: EnrolRequest,
+      answers: { 201: { description: 'The identity', schema: EnrolResponse } },
+      problems: [400, 401, 413, 422, 503],
+    },
+    async (c, { body }) => {
+      const agentId = newAgentId(deps.randomBytes);
+      const outcome = await deps.store.enrol({
+        tokenHash: hashSecret(body.joinToken),
+        agentId,
+        name: body.name,
+        publicKey: body.publicKey.x,
+        version: body.version,
+        at: new Date(deps.now()).toISOString(),
+      });
+      if (outcome.status === 'full') throw new ProblemError(503, 'all 65,535 agent numbers are taken: revoke some');
+      if (outcome.status !== 'enrolled') throw new AuthError(401, REFUSED[outcome.status]);
+      deps.log.info({ agent: agentId, name: body.name, site: outcome.site }, 'an agent joined');
+      return c.json({ agentId, number: outcome.number, site: outcome.site }, 201);
+    },
+  );
+}
+
+function listRoute(app: App, deps: AppDeps): void {
+  const view = (agent: AgentRecord, target: Target): AgentView => {
+    const { agentId, number, name, site, version, firstSeenAt, lastReportAt, report } = agent;
+    const connected = deps.hub.connected(agentId);
+    const seen = { agentId, number, name, site, version, connected, firstSeenAt, lastReportAt };
+    return { ...seen, snapshot: report?.snapshot ?? null, target, backends: report?.backends ?? [] };
+  };
+  /** Once per site: each asks the store for the revision. */
+  const targetsOf = async (agents: readonly AgentRecord[]): Promise<Map<string, Target>> => {
+    const targets = new Map<string, Target>();
+    for (const site of new Set(agents.map((agent) => agent.site))) {
+      const { generation, etag } = await deps.current.snapshot(site);
+      targets.set(site, { site, generation, etag });
+    }
+    return targets;
+  };
+  addRoute(
+    app,
+    {
+      method: 'get',
+      path: '/v1/agents',
+      summary: 'List agents with what they last reported and what they should run',
+      guard: operatorGuard(deps, 'viewer'),
+      query: PageQuery,
+      answers: { 200: { description: 'One page', schema: page(AgentView) } },
+      problems: [401, 422],
+    },
+    async (c, { query }) => {
+      const { items, ...more } = await deps.store.agents(query);
+      const targets = await targetsOf(items);
+      return c.json({ items: items.map((agent) => view(agent, targets.get(agent.site) as Target)), ...more }, 200);
+    },
+  );
+}
+
+function revokeRoute(app: App, deps: AppDeps): void {
+  addRoute(
+    app,
+    {
+      method: 'delete',
+      path: '/v1/agents/{id}',
+      summary: 'Revoke an agent: its next request is answered 401',
+      guard: operatorGuard(deps, 'admin'),
+      params: z.strictObject({ id: z.string().max(100) }),
+      answers: { 204: { description: 'Revoked' } },
+      problems: [401, 403, 404],
+    },
+    async (c, { params: { id } }) => {
+      if (!(await deps.store.deleteAgent(id))) throw new ProblemError(404, `there is no agent ${id}`);
+      deps.hub.disconnect(id);
+      deps.log.info({ agent: id, actor: c.get('operator').name }, 'an agent was revoked');
+      return c.body(null, 204);
+    },
+  );
+}

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { type Resource, Site } from '@sipfleet/contract';
+import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import type { Problem } from '../api.ts';
+import { createApp } from '../app.ts';
+import { hashSecret, newSecret } from '../auth/secret.ts';
+import { farm } from '../domain/configuration.fixture.ts';
+import type { Role } from '../domain/identity.ts';
+import { createCommit } from '../store/commit.ts';
+import { createCurrent } from '../store/current.ts';
+import { openSqliteStore } from '../store/sqlite.ts';
+import type { Store } from '../store/store.ts';
+import type { App } from './route.ts';
+
+export interface Asked {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what each test asserts
+  body: any;
+}
+
+export interface TestApp {
+  app: App;
+  store: Store;
+  /** Everything that was logged, as JSON lines. */
+  logged: string[];
+  /** What the hub was told. */
+  hub: { connectedIds: Set<string>; disconnected: string[] };
+  /** Milliseconds since the epoch; may be moved. */
+  clock: { now: number };
+  token(role: Role): Promise<string>;
+  /** Asks with a token of the role, `null`: without, or with any other token as it is. */
+  ask(method: string, path: string, options?: AskOptions): Promise<Asked>;
+  put(resource: Resource, headers?: Record<string, string>): Promise<Asked>;
+  enrol(site?: string): Promise<{ agentId: string; number: number; jwt: () => Promise<string> }>;
+}
+
+export interface AskOptions {
+  as?: Role | null | { bearer: string };
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+export const CREATE = { 'if-none-match': '*' };
+export const match = (revision: number) => ({ 'if-match': `"${revision}"` });
+export const problemOf = (asked: Asked) => asked.body as Problem;
+export const milan = Site.parse({ kind: 'Site', name: 'milan' });
+export { farm };
+
+/** The whole app on an empty store in memory. */
+export function testApp(): TestApp {
+  const store = openSqliteStore(':memory:');
+  const current = createCurrent(store);
+  const clock = { now: Date.now() };
+  const now = () => clock.now;
+  const logged: string[] = [];
+  const line = (fields: object, message: string) => logged.push(JSON.stringify({ ...fields, message }));
+  const log = { debug: line, info: line, error: line };
+  const hub = { connectedIds: new Set<string>(), disconnected: [] as string[] };
+  const app = createApp({
+    store,
+    current,
+    commit: createCommit({ store, current, now, randomBytes, onCommit: () => {} }),
+    now,
+    randomBytes,
+    hub: { connected: (id) => hub.connectedIds.has(id), disconnect: (id) => hub.disconnected.push(id) },
+    log,
+  });
+
+  async function token(role: Role): Promise<string> {
+    const secret = newSecret('sft_', randomBytes);
+    await store.putApiToken({ hash: hashSecret(secret), name: `a-${role}`, role, createdAt: new Date().toISOString() });
+    return secret;
+  }
+
+  async function ask(method: string, path: string, { as = 'admin', body, headers = {} }: AskOptions = {}) {
+    const bearer = as === null ? undefined : typeof as === 'string' ? await token(as) : as.bearer;
+    const response = await app.request(path, {
+      method,
+      headers: {
+        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) };
+  }
+
+  const put = (resource: Resource, headers: Record<string, string> = CREATE) =>
+    ask('PUT', `/v1/${resource.kind.toLowerCase()}s/${resource.name}`, { body: resource, headers });
+
+  async function enrol(site = 'milan') {
+    const joined = await ask('POST', '/v1/join-tokens', { body: { site } });
+    const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+    const { kty, crv, x } = await exportJWK(publicKey);
+    const body = { joinToken: joined.body.token, name: 'edge-1', publicKey: { kty, crv, x }, version: '1.0.0' };
+    const { agentId, number } = (await ask('POST', '/v1/agents/enrol', { as: null, body })).body;
+    return { agentId, number, jwt: () => signJwt(agentId, privateKey, clock.now) };
+  }
+
+  return { app, store, logged, hub, clock, token, ask, put, enrol };
+}
+
+/** As an agent does it: a minute long. */
+export const signJwt = (agentId: string, key: CryptoKey, now: number) =>
+  new SignJWT({})
+    .setProtectedHeader({ alg: 'EdDSA' })
+    .setIssuer(agentId)
+    .setSubject(agentId)
+    .setAudience('sipfleet')
+    .setExpirationTime(Math.floor(now / 1000) + 60)
+    .sign(key);

@@ -1,0 +1,28 @@
+import type { AgentRecord, ApiToken } from '../domain/identity.ts';
+import type { Commit } from '../store/commit.ts';
+import type { Current } from '../store/current.ts';
+import type { Store } from '../store/store.ts';
+
+/** What the routes need: abilities, not platforms. */
+export interface AppDeps {
+  store: Store;
+  current: Current;
+  commit: Commit;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+  randomBytes: (length: number) => Uint8Array;
+  hub: { connected(agentId: string): boolean; disconnect(agentId: string): void };
+  log: Log;
+}
+
+/** What is used of pino. Neither tokens nor keys nor bodies may be handed to it. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What guards leave for handlers. */
+export interface AppEnv {
+  Variables: { operator: ApiToken; agent: AgentRecord };
+}

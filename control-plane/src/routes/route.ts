@@ -1,0 +1,94 @@
+import { STATUS_CODES } from 'node:http';
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
+import { parseWith } from '@sipfleet/contract';
+import type { Context, MiddlewareHandler } from 'hono';
+import type { z } from 'zod';
+import { Problem } from '../api.ts';
+import type { AppEnv } from './deps.ts';
+import type { ProblemStatus } from './problems.ts';
+
+export type App = OpenAPIHono<AppEnv>;
+
+/** What a route is for those who call it: OpenAPI is generated from it, and the input is read by it. */
+export interface RouteSpec<P, Q, B> {
+  method: 'get' | 'put' | 'post' | 'delete';
+  /** Parameters as `{name}`. */
+  path: string;
+  summary: string;
+  /** Who may call it; undefined: anybody. */
+  guard?: { scheme: 'operator' | 'agent'; middleware: MiddlewareHandler<AppEnv> };
+  params?: z.ZodType<P>;
+  query?: z.ZodType<Q>;
+  body?: z.ZodType<B>;
+  /** Request headers that matter, with their meaning. */
+  headers?: Record<string, string>;
+  answers: Record<number, { description: string; schema?: z.ZodType }>;
+  problems: ProblemStatus[];
+}
+
+export interface RouteInput<P, Q, B> {
+  params: P;
+  query: Q;
+  body: B;
+}
+
+const JSON_TYPE = 'application/json';
+
+/**
+ * Adds a route. The request is read in order: guard (401, 403), then parameters, query and body by their schemas (422 with
+ * the contract's faults). zod-openapi would tie each handler's answers to literal types, which routes that serve
+ * several kinds cannot have: the tie is cut here, once.
+ */
+export function addRoute<P = unknown, Q = unknown, B = unknown>(
+  app: App,
+  spec: RouteSpec<P, Q, B>,
+  handler: (c: Context<AppEnv>, input: RouteInput<P, Q, B>) => Response | Promise<Response>,
+): void {
+  const { params, query, body } = spec;
+  const request = {
+    ...(params === undefined ? {} : { params }),
+    ...(query === undefined ? {} : { query }),
+    ...(body === undefined ? {} : { body: { required: true, content: { [JSON_TYPE]: { schema: body } } } }),
+  };
+  const route = createRoute({
+    method: spec.method,
+    path: spec.path,
+    summary: spec.summary,
+    ...(spec.guard === undefined ? {} : { middleware: spec.guard.middleware, security: [{ [spec.guard.scheme]: [] }] }),
+    ...(spec.headers === undefined ? {} : { parameters: headerParameters(spec.headers) }),
+    request: request as never,
+    responses: responsesOf(spec),
+  });
+  const schemas: Record<string, z.ZodType | undefined> = { param: params, query, json: body };
+  const refuse = (result: { success: boolean; target: string; data?: unknown }) => {
+    const schema = schemas[result.target];
+    if (!result.success && schema !== undefined) parseWith(schema, result.data);
+  };
+  const handle = (c: Context<AppEnv>) =>
+    handler(c, {
+      params: c.req.valid('param' as never) as P,
+      query: c.req.valid('query' as never) as Q,
+      body: c.req.valid('json' as never) as B,
+    });
+  app.openapi(route, handle as never, refuse as never);
+}
+
+const headerParameters = (headers: Record<string, string>) =>
+  Object.entries(headers).map(([name, description]) => ({
+    in: 'header' as const,
+    name,
+    description,
+    schema: { type: 'string' as const },
+  }));
+
+function responsesOf({ answers, problems }: Pick<RouteSpec<unknown, unknown, unknown>, 'answers' | 'problems'>) {
+  const answered = Object.entries(answers).map(([status, { description, schema }]) => [
+    status,
+    schema === undefined ? { description } : { description, content: { [JSON_TYPE]: { schema } } },
+  ]);
+  const refused = problems.map((status) => [
+    status,
+    { description: STATUS_CODES[status], content: { 'application/problem+json': { schema: Problem } } },
+  ]);
+  return Object.fromEntries([...answered, ...refused]);
+}

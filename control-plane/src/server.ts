@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { createAdaptorServer } from '@hono/node-server';
+import { createApp } from './app.ts';
+import { type AdminToken, ensureAdminToken } from './auth/admin-token.ts';
+import { authenticateAgent } from './auth/agent.ts';
+import { createHub } from './push/hub.ts';
+import { createDrain } from './push/outbox.ts';
+import { attachPush } from './push/upgrade.ts';
+import type { Log } from './routes/deps.ts';
+import { createCommit } from './store/commit.ts';
+import { createCurrent } from './store/current.ts';
+import { openDynamoStore } from './store/dynamo.ts';
+import { createTable } from './store/dynamo-table.ts';
+import { openSqliteStore } from './store/sqlite.ts';
+import type { Store } from './store/store.ts';
+
+export type StoreOptions =
+  | { kind: 'sqlite' /** A path, or `:memory:`. */; file: string }
+  | {
+      kind: 'dynamodb';
+      table: string /** Of DynamoDB Local; the table is then created. */;
+      endpoint?: string;
+      region?: string;
+    };
+
+export interface ControlPlaneOptions {
+  /** Port 0: any that is free. */
+  http: { host: string; port: number };
+  store: StoreOptions;
+  /** Holds the admin token; made readable by its owner only. */
+  dataDir: string;
+  /** pino. */
+  logger: Log;
+}
+
+export interface ControlPlane extends AdminToken {
+  /** `http://127.0.0.1:8080` */
+  readonly url: string;
+  /** The port really bound. */
+  readonly port: number;
+  /** Stops listening, ends push connections, closes the store. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * The control plane as one process. Rejects with a one-line error that names what is wrong (a taken port, a store that
+ * cannot be opened), and then leaves nothing running.
+ */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { http, dataDir, logger: log } = options;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const store = await openStore(options.store);
+  const hub = createHub();
+  const drain = createDrain({ outbox: store, hint: hub.hint, log });
+  const current = createCurrent(store);
+  const now = Date.now;
+  const commit = createCommit({ store, current, now, randomBytes, onCommit: drain.wake });
+  const app = createApp({ store, current, commit, now, randomBytes, hub, log });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  attachPush(server, {
+    hub,
+    log,
+    authenticate: (authorization) => authenticateAgent(store, authorization, now),
+    generation: async (site) => (await current.snapshot(site)).generation,
+  });
+
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= (async () => {
+      const stopped = stop(server);
+      await hub.close();
+      server.closeAllConnections();
+      await stopped;
+      await drain.close();
+      await store.close();
+    })();
+    return closing;
+  };
+
+  try {
+    await listen(server, http);
+    const token = await ensureAdminToken({ store, dataDir, now, randomBytes });
+    // Hints of writes that were committed and not sent before the last end.
+    drain.wake();
+    const { port } = server.address() as AddressInfo;
+    const url = `http://${hostInUrl(http.host)}:${port}`;
+    log.info({ url, store: options.store.kind }, 'the control plane is listening');
+    return { url, port, close, ...token };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openStore(options: StoreOptions): Promise<Store> {
+  if (options.kind === 'sqlite') {
+    if (options.file !== ':memory:') await mkdir(dirname(options.file), { recursive: true, mode: 0o700 });
+    return openSqliteStore(options.file);
+  }
+  const { table, endpoint, region } = options;
+  const client = new DynamoDBClient({
+    ...(region === undefined ? {} : { region }),
+    // DynamoDB Local takes any credentials, yet wants some.
+    ...(endpoint === undefined
+      ? {}
+      : { endpoint, region: region ?? 'local', credentials: { accessKeyId: 'local', secretAccessKey: 'local' } }),
+  });
+  const store = openDynamoStore(client, table);
+  try {
+    if (endpoint !== undefined) await createTable(client, table);
+    await store.revision();
+    return store;
+  } catch (error) {
+    await store.close();
+    const where = `${table}${endpoint === undefined ? '' : ` at ${endpoint}`}`;
+    throw new Error(`cannot open the DynamoDB table ${where}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const hostInUrl = (host: string) => (host.includes(':') ? `[${host}]` : host);
+
+const REASONS: Record<string, string> = {
+  EADDRINUSE: 'the port is taken',
+  EADDRNOTAVAIL: 'this machine does not have the address',
+  EACCES: 'not permitted',
+  ENOTFOUND: 'no such host',
+};
+
+function listen(server: Server, { host, port }: ControlPlaneOptions['http']): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const reason = REASONS[error.code ?? ''] ?? error.message;
+      reject(
+        new Error(`cannot listen on HTTP ${hostInUrl(host)}:${port}: ${reason} (${error.code})`, { cause: error }),
+      );
+    });
+    server.listen({ host, port }, resolve);
+  });
+}
+
+/** Resolves when the server no longer listens and its connections have ended; at once where it never listened. */
+const stop = (server: Server) => new Promise<void>((resolve) => server.close(() => resolve()));

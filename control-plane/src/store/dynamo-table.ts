@@ -1,0 +1,221 @@
+import {
+  type AttributeValue,
+  ConditionalCheckFailedException,
+  CreateTableCommand,
+  DeleteItemCommand,
+  type DynamoDBClient,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  ResourceInUseException,
+  TransactionCanceledException,
+  TransactionConflictException,
+  type TransactWriteItem,
+  TransactWriteItemsCommand,
+  UpdateItemCommand,
+  UpdateTimeToLiveCommand,
+  waitUntilTableExists,
+} from '@aws-sdk/client-dynamodb';
+
+export type Item = Record<string, AttributeValue>;
+export type Values = Readonly<Record<string, string | number | Uint8Array>>;
+
+/**
+ * The single table. Partition `pk`, sort `sk`:
+ *
+ * | pk            | sk                   | holds                                                          |
+ * |---------------|----------------------|----------------------------------------------------------------|
+ * | `CONFIG`      | `Revision`           | the global revision                                            |
+ * | `CONFIG`      | `Site#name`, `Farm#name`, `Departure#farm` | resources, and the sites a farm has left |
+ * | `AUDIT`, `OUTBOX` | revision, 12 digits | one entry per write                                        |
+ * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
+ * | `AGENT`       | agent id             | identity and last report                                       |
+ * | `NUMBER`      | `Last`, number, 5 digits | the number given last; one item per number taken           |
+ */
+export const key = {
+  revision: { pk: 'CONFIG', sk: 'Revision' },
+  resource: (kind: string, name: string) => ({ pk: 'CONFIG', sk: `${kind}#${name}` }),
+  departure: (farm: string) => ({ pk: 'CONFIG', sk: `Departure#${farm}` }),
+  audit: (revision: number) => ({ pk: 'AUDIT', sk: digits(revision, 12) }),
+  outbox: (revision: number) => ({ pk: 'OUTBOX', sk: digits(revision, 12) }),
+  apiToken: (hash: string) => ({ pk: `API_TOKEN#${hash}`, sk: '-' }),
+  joinToken: (hash: string) => ({ pk: `JOIN_TOKEN#${hash}`, sk: '-' }),
+  agent: (agentId: string) => ({ pk: 'AGENT', sk: agentId }),
+  number: (number: number) => ({ pk: 'NUMBER', sk: digits(number, 5) }),
+  lastNumber: { pk: 'NUMBER', sk: 'Last' },
+};
+export type Key = { pk: string; sk: string };
+
+const digits = (value: number, width: number) => String(value).padStart(width, '0');
+const keyItem = ({ pk, sk }: Key): Item => ({ pk: { S: pk }, sk: { S: sk } });
+
+/** A value as DynamoDB types it: text, number, or bytes. */
+export function attribute(value: string | number | Uint8Array): AttributeValue {
+  if (typeof value === 'string') return { S: value };
+  return typeof value === 'number' ? { N: String(value) } : { B: value };
+}
+
+const attributes = (values: Values): Item =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, attribute(value)]));
+
+export const textOf = (item: Item, name: string): string => item[name]?.S as string;
+export const numberOf = (item: Item, name: string): number => Number(item[name]?.N);
+
+/** One condition of a transaction or a single write. Names in `expression` are written `#name`, values `:name`. */
+export interface Condition {
+  expression: string;
+  values?: Record<string, string | number>;
+}
+
+function conditionOf(condition: Condition | undefined, more: string[] = [], values: Item = {}) {
+  const text = [condition?.expression ?? '', ...more].join(' ');
+  const names = [...new Set(text.match(/#\w+/g))];
+  const all: Item = {
+    ...values,
+    ...Object.fromEntries(Object.entries(condition?.values ?? {}).map(([name, v]) => [`:${name}`, attribute(v)])),
+  };
+  return {
+    ...(condition === undefined ? {} : { ConditionExpression: condition.expression }),
+    ...(names.length === 0
+      ? {}
+      : { ExpressionAttributeNames: Object.fromEntries(names.map((name) => [name, name.slice(1)])) }),
+    ...(Object.keys(all).length === 0 ? {} : { ExpressionAttributeValues: all }),
+  };
+}
+
+const ABSENT: Condition = { expression: 'attribute_not_exists(#pk)' };
+const PRESENT: Condition = { expression: 'attribute_exists(#pk)' };
+export const conditions = {
+  absent: ABSENT,
+  present: PRESENT,
+  equals: (name: string, value: string | number): Condition => ({
+    expression: `#${name} = :expected`,
+    values: { expected: value },
+  }),
+};
+
+/** What the store does with the table, each with its types: no mapper in between, conditions and transactions are the design. */
+export function tableOf(client: DynamoDBClient, table: string) {
+  const TableName = table;
+
+  /** The actions of one transaction. */
+  const actions = {
+    put: (at: Key, values: Values, when?: Condition): TransactWriteItem => ({
+      Put: { TableName, Item: { ...keyItem(at), ...attributes(values) }, ...conditionOf(when) },
+    }),
+    set: (at: Key, values: Values, when?: Condition): TransactWriteItem => ({
+      Update: { TableName, Key: keyItem(at), ...updateOf(values, when) },
+    }),
+    remove: (at: Key, when?: Condition): TransactWriteItem => ({
+      Delete: { TableName, Key: keyItem(at), ...conditionOf(when) },
+    }),
+    check: (at: Key, when: Condition): TransactWriteItem => ({
+      ConditionCheck: { TableName, Key: keyItem(at), ...conditionOf(when), ConditionExpression: when.expression },
+    }),
+  };
+
+  /** False: nothing was written, since a condition does not hold or another transaction holds one of the items. */
+  async function transact(items: TransactWriteItem[]): Promise<boolean> {
+    try {
+      await client.send(new TransactWriteItemsCommand({ TransactItems: items }));
+      return true;
+    } catch (error) {
+      if (!(error instanceof TransactionCanceledException)) throw error;
+      const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code);
+      if (codes.includes('ConditionalCheckFailed') || codes.includes('TransactionConflict')) return false;
+      throw error;
+    }
+  }
+
+  async function get(at: Key): Promise<Item | undefined> {
+    return (await client.send(new GetItemCommand({ TableName, Key: keyItem(at), ConsistentRead: true }))).Item;
+  }
+
+  /** One partition in the order of its sort keys, those after `after` that begin with `prefix`. */
+  async function query(pk: string, options: { prefix?: string; after?: string; limit?: number } = {}): Promise<Item[]> {
+    const { prefix = '', after, limit = Number.POSITIVE_INFINITY } = options;
+    const items: Item[] = [];
+    let start: Item | undefined = after === undefined ? undefined : keyItem({ pk, sk: after });
+    do {
+      const output = await client.send(
+        new QueryCommand({
+          TableName,
+          ConsistentRead: true,
+          KeyConditionExpression: prefix === '' ? 'pk = :pk' : 'pk = :pk AND begins_with(sk, :prefix)',
+          ExpressionAttributeValues: { ':pk': { S: pk }, ...(prefix === '' ? {} : { ':prefix': { S: prefix } }) },
+          ...(start === undefined ? {} : { ExclusiveStartKey: start }),
+          ...(Number.isFinite(limit) ? { Limit: limit - items.length } : {}),
+        }),
+      );
+      items.push(...(output.Items ?? []));
+      start = output.LastEvaluatedKey;
+    } while (start !== undefined && items.length < limit);
+    return items;
+  }
+
+  async function put(at: Key, values: Values): Promise<void> {
+    const Item = { ...keyItem(at), ...attributes(values) };
+    await single(() => client.send(new PutItemCommand({ TableName, Item })));
+  }
+
+  /** False: the condition does not hold. */
+  async function update(at: Key, values: Values, when: Condition) {
+    return single(() => client.send(new UpdateItemCommand({ TableName, Key: keyItem(at), ...updateOf(values, when) })));
+  }
+
+  async function remove(at: Key): Promise<void> {
+    await single(() => client.send(new DeleteItemCommand({ TableName, Key: keyItem(at) })));
+  }
+
+  return { actions, transact, get, query, put, update, remove };
+}
+export type Table = ReturnType<typeof tableOf>;
+
+function updateOf(values: Values, when: Condition | undefined) {
+  const sets = Object.keys(values).map((name) => `#${name} = :set_${name}`);
+  const setValues = Object.fromEntries(Object.entries(values).map(([name, v]) => [`:set_${name}`, attribute(v)]));
+  return { ...conditionOf(when, sets, setValues), UpdateExpression: `SET ${sets.join(', ')}` };
+}
+
+/** Sends a single write; again where a transaction holds the item just now. False: its condition does not hold. */
+async function single(send: () => Promise<unknown>): Promise<boolean> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await send();
+      return true;
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return false;
+      if (!(error instanceof TransactionConflictException) || attempt === 5) throw error;
+    }
+  }
+}
+
+/** Creates the table and its expiry of join tokens; without effect where it exists. */
+export async function createTable(client: DynamoDBClient, table: string): Promise<void> {
+  try {
+    await client.send(
+      new CreateTableCommand({
+        TableName: table,
+        BillingMode: 'PAY_PER_REQUEST',
+        AttributeDefinitions: [
+          { AttributeName: 'pk', AttributeType: 'S' },
+          { AttributeName: 'sk', AttributeType: 'S' },
+        ],
+        KeySchema: [
+          { AttributeName: 'pk', KeyType: 'HASH' },
+          { AttributeName: 'sk', KeyType: 'RANGE' },
+        ],
+      }),
+    );
+  } catch (error) {
+    if (error instanceof ResourceInUseException) return;
+    throw error;
+  }
+  await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1, maxDelay: 2 }, { TableName: table });
+  await client.send(
+    new UpdateTimeToLiveCommand({
+      TableName: table,
+      TimeToLiveSpecification: { Enabled: true, AttributeName: 'ttl' },
+    }),
+  );
+}

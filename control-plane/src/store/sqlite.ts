@@ -1,0 +1,261 @@
+import { closeSync, openSync } from 'node:fs';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { AgentReport, Farm, Kind, Site, TokenKey } from '@sipfleet/contract';
+import type { Configuration, Departures, StoredFarm, StoredResource } from '../domain/configuration.ts';
+import { type AgentRecord, type ApiToken, MAX_AGENT_NUMBER } from '../domain/identity.ts';
+import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
+import type {
+  AuditEntry,
+  Enrolment,
+  EnrolOutcome,
+  PageOf,
+  PageRequest,
+  ResourceWrite,
+  Store,
+  WriteOutcome,
+} from './store.ts';
+
+type Row = Record<string, unknown>;
+
+/**
+ * The store in one SQLite file, or in memory (`:memory:`). Every method is one transaction: node:sqlite is synchronous,
+ * and other processes on the same file are kept out by BEGIN IMMEDIATE.
+ *
+ * @throws Error naming the file where it cannot be opened or was written by a newer version
+ */
+export function openSqliteStore(file: string): Store {
+  const db = openDatabase(file);
+  const statements = new Map<string, StatementSync>();
+  const prepared = (sql: string): StatementSync => {
+    const known = statements.get(sql) ?? db.prepare(sql);
+    statements.set(sql, known);
+    return known;
+  };
+  const one = (sql: string, ...values: SQLInputValue[]) => prepared(sql).get(...values) as Row | undefined;
+  const many = (sql: string, ...values: SQLInputValue[]) => prepared(sql).all(...values) as Row[];
+  const run = (sql: string, ...values: SQLInputValue[]) => Number(prepared(sql).run(...values).changes);
+
+  /** Reads see one state, writes happen whole: nothing may await inside. */
+  function transaction<T>(mode: 'DEFERRED' | 'IMMEDIATE', work: () => T): T {
+    db.exec(`BEGIN ${mode}`);
+    try {
+      const result = work();
+      db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      // SQLite has rolled back by itself where the disk is full or the file is damaged.
+      if (db.isTransaction) db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  function pageOf<T>(rows: Row[], limit: number, key: string, read: (row: Row) => T): PageOf<T> {
+    const items = rows.slice(0, limit).map(read);
+    return rows.length > limit ? { items, cursor: String(rows[limit - 1]?.[key]) } : { items };
+  }
+
+  const revision = () => Number(one('SELECT revision FROM global')?.revision);
+
+  function readConfiguration(): Configuration {
+    const sites = new Map<string, StoredResource<Site>>();
+    const farms = new Map<string, StoredFarm>();
+    for (const row of many('SELECT * FROM resource ORDER BY kind, name')) {
+      const stored = readResource(row);
+      if (stored.spec.kind === 'Site') sites.set(stored.spec.name, stored as StoredResource<Site>);
+      else
+        farms.set(stored.spec.name, {
+          ...(stored as StoredResource<Farm>),
+          tokenKeys: JSON.parse(String(row.token_keys)) as TokenKey[],
+        });
+    }
+    const departures = new Map<string, Departures>();
+    for (const row of many('SELECT farm, sites FROM departure'))
+      departures.set(String(row.farm), JSON.parse(String(row.sites)) as Departures);
+    return { revision: revision(), sites, farms, departures };
+  }
+
+  function writeResource(write: ResourceWrite): WriteOutcome {
+    const { kind, name } = write.action === 'put' ? write.spec : write;
+    const stored = one('SELECT revision FROM resource WHERE kind = ? AND name = ?', kind, name);
+    const actual = stored === undefined ? null : Number(stored.revision);
+    if (actual !== write.expected) return { status: 'stale', actual };
+    if (revision() !== write.base) return { status: 'moved' };
+    const next = write.base + 1;
+    run('UPDATE global SET revision = ?', next);
+    if (write.action === 'delete') run('DELETE FROM resource WHERE kind = ? AND name = ?', kind, name);
+    else
+      run(
+        'INSERT OR REPLACE INTO resource (kind, name, revision, updated_at, spec, token_keys) VALUES (?, ?, ?, ?, ?, ?)',
+        ...[kind, name, next, write.at, JSON.stringify(write.spec), JSON.stringify(write.tokenKeys)],
+      );
+    if (write.departures !== undefined)
+      run('INSERT OR REPLACE INTO departure (farm, sites) VALUES (?, ?)', name, JSON.stringify(write.departures));
+    const action = write.action === 'delete' ? 'delete' : actual === null ? 'create' : 'update';
+    run(
+      'INSERT INTO audit (revision, at, actor, action, kind, name) VALUES (?, ?, ?, ?, ?, ?)',
+      ...[next, write.at, write.actor, action, kind, name],
+    );
+    run('INSERT INTO outbox (revision, affects) VALUES (?, ?)', next, JSON.stringify(write.affects));
+    return { status: 'written', revision: next };
+  }
+
+  function enrol(enrolment: Enrolment): EnrolOutcome {
+    const token = one('SELECT * FROM join_token WHERE hash = ?', enrolment.tokenHash);
+    if (token === undefined) return { status: 'unknown' };
+    if (token.used_by !== null) return { status: 'used' };
+    if (String(token.expires_at) <= enrolment.at) return { status: 'expired' };
+    const site = String(token.site);
+    if (one("SELECT 1 FROM resource WHERE kind = 'Site' AND name = ?", site) === undefined)
+      return { status: 'site-gone' };
+    const number = freeNumber();
+    if (number === undefined) return { status: 'full' };
+    run('UPDATE join_token SET used_by = ? WHERE hash = ?', enrolment.agentId, enrolment.tokenHash);
+    run('UPDATE global SET last_agent_number = ?', number);
+    run(
+      'INSERT INTO agent (agent_id, number, name, site, public_key, version, first_seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      ...[enrolment.agentId, number, enrolment.name, site, enrolment.publicKey, enrolment.version, enrolment.at],
+    );
+    return { status: 'enrolled', number, site };
+  }
+
+  /** The first free one after the one given last: a number just freed may still stand in tokens of running dialogs. */
+  function freeNumber(): number | undefined {
+    const last = Number(one('SELECT last_agent_number AS n FROM global')?.n);
+    const taken = new Set(many('SELECT number FROM agent').map((row) => Number(row.number)));
+    for (let step = 0; step < MAX_AGENT_NUMBER; step++) {
+      const number = ((last + step) % MAX_AGENT_NUMBER) + 1;
+      if (!taken.has(number)) return number;
+    }
+    return undefined;
+  }
+
+  return {
+    revision: async () => revision(),
+    configuration: async () => transaction('DEFERRED', readConfiguration),
+    async get(kind, name) {
+      const row = one('SELECT * FROM resource WHERE kind = ? AND name = ?', kind, name);
+      return row === undefined ? undefined : readResource(row);
+    },
+    async list(kind: Kind, { limit, cursor = '' }: PageRequest) {
+      const sql = 'SELECT * FROM resource WHERE kind = ? AND name > ? ORDER BY name LIMIT ?';
+      return pageOf(many(sql, kind, cursor, limit + 1), limit, 'name', readResource);
+    },
+    write: async (write) => transaction('IMMEDIATE', () => writeResource(write)),
+    async audit({ limit, cursor = '0' }) {
+      const sql = 'SELECT * FROM audit WHERE revision > ? ORDER BY revision LIMIT ?';
+      return pageOf(many(sql, Number(cursor), limit + 1), limit, 'revision', readAudit);
+    },
+    outbox: async (limit) =>
+      many('SELECT * FROM outbox ORDER BY revision LIMIT ?', limit).map((row) => ({
+        revision: Number(row.revision),
+        affects: JSON.parse(String(row.affects)) as string[],
+      })),
+    async settle(settled) {
+      run('DELETE FROM outbox WHERE revision = ?', settled);
+    },
+    async putApiToken({ hash, name, role, createdAt }) {
+      run(
+        'INSERT OR REPLACE INTO api_token (hash, name, role, created_at) VALUES (?, ?, ?, ?)',
+        ...[hash, name, role, createdAt],
+      );
+    },
+    async apiToken(hash) {
+      const row = one('SELECT * FROM api_token WHERE hash = ?', hash);
+      return row === undefined ? undefined : readApiToken(row);
+    },
+    async putJoinToken({ hash, site, createdAt, expiresAt }) {
+      transaction('IMMEDIATE', () => {
+        // Kept for a day past their end, so that a late agent hears "expired" and not "unknown".
+        run('DELETE FROM join_token WHERE expires_at < ?', new Date(Date.parse(createdAt) - 86_400_000).toISOString());
+        run(
+          'INSERT INTO join_token (hash, site, created_at, expires_at) VALUES (?, ?, ?, ?)',
+          ...[hash, site, createdAt, expiresAt],
+        );
+      });
+    },
+    enrol: async (enrolment) => transaction('IMMEDIATE', () => enrol(enrolment)),
+    async agent(agentId) {
+      const row = one('SELECT * FROM agent WHERE agent_id = ?', agentId);
+      return row === undefined ? undefined : readAgent(row);
+    },
+    async agents({ limit, cursor = '' }) {
+      const sql = 'SELECT * FROM agent WHERE agent_id > ? ORDER BY agent_id LIMIT ?';
+      return pageOf(many(sql, cursor, limit + 1), limit, 'agent_id', readAgent);
+    },
+    recordReport: async (agentId, report, at) =>
+      run(
+        'UPDATE agent SET report = ?, version = ?, last_report_at = ? WHERE agent_id = ?',
+        ...[JSON.stringify(report), report.version, at, agentId],
+      ) > 0,
+    deleteAgent: async (agentId) => run('DELETE FROM agent WHERE agent_id = ?', agentId) > 0,
+    async close() {
+      statements.clear();
+      if (db.isOpen) db.close();
+    },
+  };
+}
+
+function openDatabase(file: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    // It holds keys: its owner's only. SQLite gives its -wal and -shm files the same mode.
+    if (file !== ':memory:') closeSync(openSync(file, 'a', 0o600));
+    db = new DatabaseSync(file, { timeout: 5000 });
+    db.exec('PRAGMA journal_mode = WAL');
+    // Two processes may open a new file at once: the second waits here and then finds the tables.
+    db.exec('BEGIN IMMEDIATE');
+    const version = Number((db.prepare('PRAGMA user_version').get() as Row).user_version);
+    if (version > SCHEMA_VERSION)
+      throw new Error(`it was written by a newer version (schema ${version}; this one reads up to ${SCHEMA_VERSION})`);
+    if (version === 0) db.exec(SCHEMA);
+    db.exec('COMMIT');
+    return db;
+  } catch (error) {
+    db?.close();
+    throw new Error(`cannot open the store ${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const text = (value: unknown) => (value === null ? null : String(value));
+
+function readResource(row: Row): StoredResource {
+  return {
+    spec: JSON.parse(String(row.spec)) as Site | Farm,
+    revision: Number(row.revision),
+    updatedAt: String(row.updated_at),
+  };
+}
+
+function readAudit(row: Row): AuditEntry {
+  return {
+    revision: Number(row.revision),
+    at: String(row.at),
+    actor: String(row.actor),
+    action: row.action as AuditEntry['action'],
+    kind: row.kind as Kind,
+    name: String(row.name),
+  };
+}
+
+function readApiToken(row: Row): ApiToken {
+  return {
+    hash: String(row.hash),
+    name: String(row.name),
+    role: row.role as ApiToken['role'],
+    createdAt: String(row.created_at),
+  };
+}
+
+function readAgent(row: Row): AgentRecord {
+  return {
+    agentId: String(row.agent_id),
+    number: Number(row.number),
+    name: String(row.name),
+    site: String(row.site),
+    publicKey: String(row.public_key),
+    version: String(row.version),
+    firstSeenAt: String(row.first_seen_at),
+    lastReportAt: text(row.last_report_at),
+    report: row.report === null ? null : (JSON.parse(String(row.report)) as AgentReport),
+  };
+}

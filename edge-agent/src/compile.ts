@@ -1,0 +1,90 @@
+import { type Farm, parseCidr, type Snapshot } from '@sipfleet/contract';
+import { backendId, rankCandidates } from './balancer/rendezvous.ts';
+import { AgentError } from './errors.ts';
+import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
+import { TRANSPORT } from './ports.ts';
+
+/**
+ * Snapshot → what the data threads run. Throws AgentError PLAN where the snapshot cannot run on this agent.
+ *
+ * @param agent its number in the fleet and its own address, for listeners that name none
+ */
+export function compilePlan(snapshot: Snapshot, etag: string, agent: { number: number; address: string }): Plan {
+  const plan: Plan = { etag, generation: snapshot.generation, agent: agent.number, listeners: [], farms: [] };
+  let firstBackend = 0;
+  for (const [index, farm] of snapshot.farms.entries()) {
+    plan.listeners.push(...farm.spec.listeners.map((l) => compileListener(l, index, agent.address)));
+    plan.farms.push(compileFarm(farm.spec, farm.tokenKeys, firstBackend));
+    firstBackend += farm.spec.backends.length;
+  }
+  refuseSharedListeners(plan);
+  return plan;
+}
+
+function compileListener(l: Farm['listeners'][number], farm: number, own: string): ListenerPlan {
+  const address = l.address ?? own;
+  const advertise = { clients: l.advertise?.clients ?? address, backends: l.advertise?.backends ?? address };
+  return { farm, transport: TRANSPORT[l.transport], address, port: l.port, advertise };
+}
+
+function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], firstBackend: number): FarmPlan {
+  const backends = farm.backends.map(compileBackend);
+  const ids = new Map<number, string>();
+  for (const b of backends) {
+    const twin = ids.get(b.id);
+    if (twin !== undefined)
+      throw new AgentError(
+        'PLAN',
+        `farm ${farm.name}: the names ${twin} and ${b.name} have the same 24-bit hash; rename one of them`,
+      );
+    ids.set(b.id, b.name);
+  }
+  return {
+    name: farm.name,
+    strategy: farm.balancing.strategy,
+    key: farm.balancing.key,
+    registration: farm.registration.mode,
+    backends,
+    firstBackend,
+    tokenKeys: keys.map(({ id, key }) => ({ id, key: Uint8Array.from(Buffer.from(key, 'hex')) })),
+    candidates: rankCandidates(
+      backends.map((b) => b.id),
+      backends.map((b) => b.weight),
+    ),
+    states: new SharedArrayBuffer(backends.length),
+  };
+}
+
+function compileBackend(b: Farm['backends'][number]): BackendPlan {
+  return {
+    name: b.name,
+    id: backendId(b.name),
+    address: b.address,
+    port: b.port,
+    transport: TRANSPORT[b.transport],
+    weight: b.weight,
+    sources: (b.sources ?? [b.address]).map(compileSource),
+  };
+}
+
+function compileSource(text: string): BackendPlan['sources'][number] {
+  const block = parseCidr(text);
+  if (!block) throw new AgentError('PLAN', `source ${text}: not an address or CIDR block`);
+  return block;
+}
+
+/** Two farms that rely on "own address" can only collide here, where the address is known. */
+function refuseSharedListeners(plan: Plan): void {
+  const seen = new Map<string, string>();
+  for (const l of plan.listeners) {
+    const key = `${l.transport}/${l.address}/${l.port}`;
+    const farm = plan.farms[l.farm]!.name;
+    const other = seen.get(key);
+    if (other !== undefined)
+      throw new AgentError(
+        'PLAN',
+        `farms ${other} and ${farm} both listen on ${l.address}:${l.port} with the same transport`,
+      );
+    seen.set(key, farm);
+  }
+}

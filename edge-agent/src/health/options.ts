@@ -1,0 +1,161 @@
+import { randomBytes } from 'node:crypto';
+import dgram from 'node:dgram';
+import net from 'node:net';
+import { type Answer, isIPv6, OPTIONS_LIMIT, optionsRequest, readAnswer, StreamAnswers } from './options-message.ts';
+import type { ProbeResult } from './verdict.ts';
+
+/** What a probe is sent to, and from where. */
+export interface ProbeTarget {
+  address: string;
+  port: number;
+  transport: 'udp' | 'tcp';
+  /** The listener's address: a PBX may admit no other. */
+  localAddress: string;
+  timeoutMs: number;
+}
+
+/** What came of one probe. `evidence` says why, for an operator: `503 Service Unavailable`, `no answer in 2s`. */
+export interface ProbeOutcome {
+  result: ProbeResult;
+  evidence: string;
+}
+
+/** RFC 3261 §17.1.2.1: an unreliable transport sends a request again after T1, then twice as long, up to T2. */
+const T1 = 500;
+const T2 = 4000;
+
+/** Answers that prove that SIP is not served: 503 says so itself, and a 408 comes from an element that got no answer either. */
+const NOT_SERVING = new Set([408, 503]);
+
+/**
+ * Sends one OPTIONS (RFC 3261 §11) and waits for its final response, never longer than `timeoutMs`, never rejecting.
+ *
+ * @example await probeOptions({ address: '10.0.0.11', port: 5060, transport: 'udp', localAddress: '10.0.1.5', timeoutMs: 2000 })
+ */
+export function probeOptions(target: ProbeTarget, signal?: AbortSignal): Promise<ProbeOutcome> {
+  return new Promise((resolve) => {
+    let cleanup = (): void => {};
+    let finished = false;
+    const finish = (outcome: ProbeOutcome): void => {
+      if (finished) return;
+      finished = true;
+      clearTimeout(deadline);
+      signal?.removeEventListener('abort', stopped);
+      cleanup();
+      resolve(outcome);
+    };
+    const seconds = `${target.timeoutMs / 1000}s`;
+    const deadline = setTimeout(
+      () => finish({ result: 'failure', evidence: `no answer in ${seconds}` }),
+      target.timeoutMs,
+    );
+    const stopped = (): void => finish({ result: 'failure', evidence: 'probe stopped' });
+    if (signal?.aborted) return stopped();
+    signal?.addEventListener('abort', stopped, { once: true });
+    const probe = target.transport === 'udp' ? probeUdp : probeTcp;
+    const failed = (error: unknown): void => finish({ result: 'failure', evidence: describe(error as Error) });
+    try {
+      cleanup = probe(target, target.localAddress, { final: (answer) => finish(outcomeOf(answer)), failed });
+    } catch (error) {
+      failed(error);
+    }
+  });
+}
+
+interface Callbacks {
+  final(answer: Answer): void;
+  failed(error: NodeJS.ErrnoException): void;
+}
+
+function outcomeOf(answer: Answer): ProbeOutcome {
+  return {
+    result: NOT_SERVING.has(answer.status) ? 'failure' : 'success',
+    evidence: `${answer.status} ${answer.reason}`.trim().slice(0, 120),
+  };
+}
+
+const ERRORS: Record<string, string> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'network unreachable',
+  EADDRNOTAVAIL: 'own address not available',
+};
+const describe = (error: NodeJS.ErrnoException): string => ERRORS[error.code ?? ''] ?? error.message.slice(0, 120);
+
+/**
+ * A socket of its own per probe, connected: only a connected socket learns of ICMP errors, and a fresh port leaves
+ * late answers to an earlier probe behind. Returns what closes it.
+ */
+function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Callbacks): () => void {
+  const socket = dgram.createSocket({ type: isIPv6(target.address) ? 'udp6' : 'udp4' });
+  const branch = newBranch();
+  let retransmit: NodeJS.Timeout | undefined;
+  let closeSuccessor: (() => void) | undefined;
+  let closed = false;
+  const close = (): void => {
+    clearTimeout(retransmit);
+    if (!closed) socket.close();
+    closed = true;
+    closeSuccessor?.();
+  };
+  const send = (request: Uint8Array, wait: number): void => {
+    if (closed) return;
+    socket.send(request);
+    retransmit = setTimeout(() => send(request, Math.min(wait * 2, T2)), wait);
+  };
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    if (closed) return;
+    // A standby does not hold the listener's address yet; it still has to know which backends live.
+    if (error.code !== 'EADDRNOTAVAIL' || localAddress === undefined) return on.failed(error);
+    close();
+    closeSuccessor = probeUdp(target, undefined, on);
+  });
+  socket.on('message', (bytes) => {
+    const answer = readAnswer(bytes, branch);
+    if (answer && answer.status >= 200) on.final(answer);
+  });
+  socket.bind({ port: 0, ...(localAddress === undefined ? {} : { address: localAddress }) }, () => {
+    if (closed) return;
+    socket.connect(target.port, target.address, () => {
+      if (!closed) send(optionsRequest(target, socket.address(), branch), T1);
+    });
+  });
+  return close;
+}
+
+function probeTcp(target: ProbeTarget, localAddress: string | undefined, on: Callbacks): () => void {
+  const branch = newBranch();
+  const answers = new StreamAnswers(branch);
+  let closeSuccessor: (() => void) | undefined;
+  const socket = net.connect({
+    host: target.address,
+    port: target.port,
+    ...(localAddress === undefined ? {} : { localAddress }),
+  });
+  const close = (): void => {
+    socket.destroy();
+    closeSuccessor?.();
+  };
+  socket.on('connect', () => {
+    const own = { address: socket.localAddress as string, port: socket.localPort as number };
+    socket.write(optionsRequest(target, own, branch));
+  });
+  socket.on('data', (bytes) => {
+    const final = answers.add(bytes);
+    if (final) on.final(final);
+    else if (answers.length > OPTIONS_LIMIT) on.failed(new Error(`answer longer than ${OPTIONS_LIMIT} bytes`));
+  });
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EADDRNOTAVAIL' || localAddress === undefined) return on.failed(error);
+    socket.destroy();
+    closeSuccessor = probeTcp(target, undefined, on);
+  });
+  socket.on('close', () => {
+    if (!closeSuccessor) on.failed(new Error('connection closed without an answer'));
+  });
+  return close;
+}
+
+/** RFC 3261 §8.1.1.7: begins with the magic cookie and is unique to this request. */
+const newBranch = (): string => `z9hG4bK${randomBytes(12).toString('hex')}`;

@@ -1,0 +1,257 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type AgentReport, type PushHint, parseWith, Snapshot, type SnapshotStatus } from '@sipfleet/contract';
+import type { Logger } from 'pino';
+import { AgentError } from '../errors.ts';
+import type { Clock } from '../ports.ts';
+import { backoffMs } from './backoff.ts';
+import type { FetchedSnapshot } from './client.ts';
+import { Refusal } from './http.ts';
+import type { StoredSnapshot } from './store.ts';
+
+/** What the link needs; the real ones are ControlPlaneClient, PushSocket and SnapshotStore. */
+export interface LinkPorts {
+  client: {
+    snapshot(running: string | undefined): Promise<FetchedSnapshot | undefined>;
+    report(report: AgentReport): Promise<{ site: string; generation: number; etag: string }>;
+  };
+  push: { start(): void; close(): void; readonly connected: boolean; readonly reconnects: number };
+  store: {
+    load(): Promise<StoredSnapshot | undefined>;
+    save(etag: string, generation: number, body: Uint8Array): Promise<void>;
+  };
+  /** Puts a snapshot into effect, or rejects and changes nothing. */
+  apply(snapshot: Snapshot, etag: string): Promise<void>;
+  backends(): AgentReport['backends'];
+  version: string;
+  clock: Clock;
+  log: Pick<Logger, 'info' | 'warn' | 'error'>;
+}
+
+/** Report and poll in one exchange: anti-entropy for hints that were lost. */
+const REPORT_MS = 60_000;
+/** Reports that follow each other closely become one. */
+const COALESCE_MS = 1_000;
+/** What failed may have failed because a port was taken for a moment. */
+const RETRY_FAILED_MS = 45_000;
+
+interface Failure {
+  etag: string | null;
+  generation: number | null;
+  error: Error;
+  at: number;
+}
+
+/** Keeps the agent on the snapshot that the control plane wants, and the control plane informed. */
+export class Link {
+  readonly #ports: LinkPorts;
+  readonly #stop = new AbortController();
+  #running: { etag: string; generation: number } | undefined;
+  #failure: Failure | undefined;
+  /** The control plane does not want this agent: before there is anything to run, waiting would be in vain. */
+  #refusal: Error | undefined;
+  #target: number | undefined;
+  #failures = 0;
+  #pulling: Promise<void> | undefined;
+  #pullAgain = false;
+  #hintTimer: NodeJS.Timeout | undefined;
+  #reportTimer: NodeJS.Timeout | undefined;
+  #reportDue = Number.POSITIVE_INFINITY;
+  #lastReport = Number.NEGATIVE_INFINITY;
+
+  constructor(ports: LinkPorts) {
+    this.#ports = ports;
+  }
+
+  /** Snapshots that could not be applied, and the generation that the control plane wants as far as it was heard. */
+  get status(): { target: number | undefined; failures: number; connected: boolean; reconnects: number } {
+    const { connected, reconnects } = this.#ports.push;
+    return { target: this.#target, failures: this.#failures, connected, reconnects };
+  }
+
+  /**
+   * Resolves as soon as a snapshot runs: the last known good one at once if there is one, without a word to the control
+   * plane; else the first that can be had, however long that takes. Rejects if what there is cannot run.
+   */
+  async start(): Promise<void> {
+    await this.#boot();
+    this.#ports.push.start();
+    // Not at once: the report that matters, APPLIED or FAILED, is likely a moment away.
+    this.#reportWithin(COALESCE_MS);
+    for (let attempt = 0; !this.#running; attempt++) {
+      await this.#pull();
+      if (this.#running) return;
+      if (this.#refusal) throw this.#refusal;
+      if (this.#failure) {
+        await this.#report();
+        throw this.#failure.error;
+      }
+      await sleep(backoffMs(attempt), undefined, { signal: this.#stop.signal }).catch(() => {
+        throw new AgentError('LINK', 'closed before a snapshot was there');
+      });
+    }
+    void this.#pull();
+  }
+
+  /** Asks the control plane now. For when the push socket opens: what was missed while it was closed is asked for. */
+  refresh(): void {
+    void this.#pull();
+    this.#reportWithin(COALESCE_MS);
+  }
+
+  /** Something new may be there. Asks for it after a random part of the jitter, so that a fleet does not ask at once. */
+  onHint(hint: PushHint): void {
+    if (hint.generation === this.#running?.generation || this.#hintTimer) return;
+    this.#hintTimer = setTimeout(() => {
+      this.#hintTimer = undefined;
+      void this.#pull();
+    }, Math.random() * hint.jitterMs);
+  }
+
+  /** A backend's state changed: the control plane hears of it within a second or so. */
+  verdictChanged(): void {
+    this.#reportWithin(0);
+  }
+
+  close(): void {
+    this.#stop.abort();
+    clearTimeout(this.#hintTimer);
+    clearTimeout(this.#reportTimer);
+    this.#ports.push.close();
+  }
+
+  async #boot(): Promise<void> {
+    const { store, log } = this.#ports;
+    const stored = await store.load();
+    for (const reason of stored?.skipped ?? [])
+      log.error({ reason }, 'a stored snapshot is damaged: taking the one before');
+    if (!stored) return;
+    const { etag, snapshot } = stored;
+    if (await this.#tryApply(etag, snapshot)) log.info(this.#running, 'running from the last known good snapshot');
+  }
+
+  /** Fetches and applies what should run. One at a time; a call during one leads to another after it. */
+  #pull(): Promise<void> {
+    this.#pullAgain = this.#pulling !== undefined;
+    if (this.#stop.signal.aborted) return Promise.resolve();
+    this.#pulling ??= this.#pullOnce().finally(() => {
+      this.#pulling = undefined;
+      if (this.#pullAgain) void this.#pull();
+    });
+    return this.#pulling;
+  }
+
+  async #pullOnce(): Promise<void> {
+    const { client, log } = this.#ports;
+    try {
+      const fetched = await client.snapshot(this.#running?.etag);
+      if (this.#stop.signal.aborted) return;
+      if (!fetched || fetched.etag === this.#running?.etag) return this.#wantedRuns();
+      if (this.#failedLately(fetched.etag)) return;
+      const snapshot = this.#read(fetched);
+      if (!snapshot || !(await this.#tryApply(fetched.etag, snapshot))) return;
+      log.info(this.#running, 'snapshot applied');
+      await this.#keep(fetched, snapshot.generation);
+      this.#reportWithin(0);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      if ((error as Error).cause instanceof Refusal) this.#refusal = error as Error;
+      log.warn({ reason: (error as Error).message }, 'no snapshot from the control plane');
+    }
+  }
+
+  async #keep({ etag, body }: FetchedSnapshot, generation: number): Promise<void> {
+    try {
+      await this.#ports.store.save(etag, generation, body);
+    } catch (error) {
+      this.#ports.log.error({ reason: (error as Error).message }, 'snapshot runs, but a restart would not find it');
+    }
+  }
+
+  /** The control plane wants what runs: what it wanted before, and could not run, is history. */
+  #wantedRuns(): void {
+    if (!this.#failure || !this.#running) return;
+    this.#failure = undefined;
+    this.#reportWithin(0);
+  }
+
+  #read({ etag, body }: FetchedSnapshot): Snapshot | undefined {
+    try {
+      return parseWith(Snapshot, JSON.parse(body.toString('utf8')));
+    } catch (cause) {
+      this.#fail(
+        etag,
+        null,
+        new AgentError('LINK', `the snapshot is not understood: ${(cause as Error).message}`, { cause }),
+      );
+      return undefined;
+    }
+  }
+
+  async #tryApply(etag: string, snapshot: Snapshot): Promise<boolean> {
+    try {
+      await this.#ports.apply(snapshot, etag);
+    } catch (error) {
+      this.#fail(etag, snapshot.generation, error as Error);
+      return false;
+    }
+    this.#running = { etag, generation: snapshot.generation };
+    this.#failure = undefined;
+    return true;
+  }
+
+  #fail(etag: string, generation: number | null, error: Error): void {
+    if (this.#stop.signal.aborted) return;
+    this.#failures++;
+    this.#failure = { etag, generation, error, at: this.#ports.clock.monotonic() };
+    this.#ports.log.error({ etag, generation, reason: error.message }, 'snapshot refused: going on with what runs');
+    this.#reportWithin(0);
+  }
+
+  #failedLately(etag: string): boolean {
+    const failure = this.#failure;
+    return failure?.etag === etag && this.#ports.clock.monotonic() - failure.at < RETRY_FAILED_MS;
+  }
+
+  /** Has a report sent after `ms`, but not within a second of the one before. An earlier appointment stands. */
+  #reportWithin(ms: number): void {
+    const now = this.#ports.clock.monotonic();
+    const due = Math.max(now + ms, this.#lastReport + COALESCE_MS);
+    if (due >= this.#reportDue || this.#stop.signal.aborted) return;
+    clearTimeout(this.#reportTimer);
+    this.#reportDue = due;
+    this.#reportTimer = setTimeout(() => void this.#report(), due - now);
+  }
+
+  async #report(): Promise<void> {
+    const { client, clock, log } = this.#ports;
+    clearTimeout(this.#reportTimer);
+    this.#reportDue = Number.POSITIVE_INFINITY;
+    this.#lastReport = clock.monotonic();
+    this.#reportWithin(REPORT_MS * (0.8 + 0.4 * Math.random()));
+    try {
+      const target = await client.report(this.#compose());
+      this.#target = target.generation;
+      if (target.etag === this.#running?.etag) this.#wantedRuns();
+      else void this.#pull();
+    } catch (error) {
+      if (!this.#stop.signal.aborted) log.warn({ reason: (error as Error).message }, 'report not delivered');
+    }
+  }
+
+  #compose(): AgentReport {
+    const { version, clock, backends } = this.#ports;
+    const running = this.#running?.etag ?? null;
+    const snapshot: SnapshotStatus = this.#failure
+      ? {
+          status: 'FAILED',
+          etag: this.#failure.etag,
+          generation: this.#failure.generation,
+          reason: this.#failure.error.message.slice(0, 2000),
+          running,
+        }
+      : this.#running
+        ? { status: 'APPLIED', ...this.#running, running }
+        : { status: 'NONE', etag: null, generation: null, running };
+    return { version, uptimeSeconds: clock.monotonic() / 1000, snapshot, backends: backends().slice(0, 20_000) };
+  }
+}

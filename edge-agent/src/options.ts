@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { availableParallelism, hostname, networkInterfaces } from 'node:os';
+import { parseHostPort, parseIP, resourceName } from '@sipfleet/contract';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { AgentError } from './errors.ts';
+import { baseUrl } from './link/client.ts';
+import type { WorkerStart } from './ports.ts';
+
+/** How an agent was asked to run. Checked once here, trusted from then on. */
+export interface AgentOptions {
+  readonly source:
+    | { readonly kind: 'file'; readonly path: string /** Names this agent inside tokens. */; readonly number: number }
+    | { readonly kind: 'control-plane'; readonly base: URL; readonly joinToken: string | undefined };
+  readonly data: string;
+  readonly name: string;
+  /** Address of listeners that name none. */
+  readonly address: string;
+  readonly workers: number;
+  readonly admin: { readonly host: string; readonly port: number };
+  readonly datapath: WorkerStart['datapath'];
+  readonly logLevel: string;
+}
+
+interface Flags {
+  controlPlane?: URL;
+  joinToken?: string;
+  snapshot?: string;
+  data: string;
+  name: string;
+  number?: number;
+  address: string;
+  workers: number;
+  admin: { host: string; port: number };
+  datapath: WorkerStart['datapath'];
+  logLevel: string;
+}
+
+const EXAMPLES = `
+Examples:
+  Join a fleet; from the second start on the identity in --data is enough:
+    $ sipfleet-agent --control-plane https://sipfleet.example.com --join-token sfj_...
+  Run one snapshot file without a control plane; SIGHUP reads it again:
+    $ sipfleet-agent --snapshot farm.json --address 192.0.2.10
+`;
+
+/** Reads a command line. A wrong one ends the process with one line on stderr, as commander does; a wrong combination throws AgentError USAGE. */
+export function parseOptions(argv: readonly string[], version: string): AgentOptions {
+  const command = new Command('sipfleet-agent')
+    .description('SIP edge agent of a Sipfleet fleet')
+    .version(version)
+    .option('--control-plane <url>', 'where the control plane is', httpUrl)
+    .addOption(new Option('--join-token <token>', 'one-time token for the first start').env('SIPFLEET_JOIN_TOKEN'))
+    .option('--snapshot <file>', 'run this snapshot (JSON) without a control plane')
+    .option('--data <dir>', 'where identity and last known good snapshots are kept', './var/agent')
+    .option('--name <name>', 'name of this agent', named, nameOf(hostname()))
+    .option(
+      '--number <n>',
+      'number of this agent inside tokens, with --snapshot (default: made from the name)',
+      integer(1, 65_535),
+    )
+    .option('--address <ip>', 'own address, for listeners that name none', ip, ownAddress())
+    .option('--workers <n>', 'data threads', integer(1, 64), Math.max(1, availableParallelism() - 1))
+    .addOption(
+      new Option('--admin <host:port>', 'where /metrics, /ready and /v1/status are served')
+        .argParser(hostPort)
+        .default({ host: '127.0.0.1', port: 8081 }, '127.0.0.1:8081'),
+    )
+    .addOption(
+      new Option('--datapath <kind>', 'how UDP sockets are read').choices(['auto', 'ffi', 'dgram']).default('auto'),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'least level that is logged')
+        .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .default('info'),
+    )
+    .addHelpText('after', EXAMPLES)
+    .allowExcessArguments(false);
+  const flags = command.parse([...argv], { from: 'user' }).opts<Flags>();
+  const { data, name, address, workers, admin, datapath, logLevel } = flags;
+  return Object.freeze({ source: sourceOf(flags), data, name, address, workers, admin, datapath, logLevel });
+}
+
+function sourceOf({ controlPlane, joinToken, snapshot, number, name }: Flags): AgentOptions['source'] {
+  if (controlPlane && snapshot !== undefined)
+    throw new AgentError('USAGE', '--control-plane and --snapshot exclude each other: give one of them');
+  if (controlPlane) return { kind: 'control-plane', base: controlPlane, joinToken };
+  if (snapshot !== undefined) return { kind: 'file', path: snapshot, number: number ?? numberOf(name) };
+  throw new AgentError('USAGE', 'nothing to run: give --control-plane URL or --snapshot FILE (see --help)');
+}
+
+function httpUrl(text: string): URL {
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+    throw new InvalidArgumentError('Allowed: an http or https URL, such as https://sipfleet.example.com.');
+  return baseUrl(text);
+}
+
+function named(text: string): string {
+  const result = resourceName.safeParse(text);
+  if (!result.success) throw new InvalidArgumentError(`Allowed: ${result.error.issues[0]?.message}.`);
+  return text;
+}
+
+function ip(text: string): string {
+  if (!parseIP(text)) throw new InvalidArgumentError('Allowed: an IPv4 or IPv6 address.');
+  return text;
+}
+
+function hostPort(text: string): { host: string; port: number } {
+  const parsed = parseHostPort(text);
+  if (!parsed) throw new InvalidArgumentError('Allowed: HOST:PORT, such as 127.0.0.1:8081 or [::1]:0.');
+  return parsed;
+}
+
+const integer =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!/^\d{1,6}$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`Allowed: a whole number from ${min} to ${max}.`);
+    return value;
+  };
+
+/** A host name as a resource name: `Edge_1.example.com` → `edge-1-example-com`. */
+export function nameOf(host: string): string {
+  const name = host
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 63)
+    .replace(/^-+|-+$/g, '');
+  return name === '' ? 'agent' : name;
+}
+
+/** Without a control plane nobody hands out numbers: two agents of different names get different ones, as good as always. */
+function numberOf(name: string): number {
+  return (createHash('sha256').update(name).digest().readUInt32BE() % 65_535) + 1;
+}
+
+function ownAddress(): string {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return all.find((a) => a.family === 'IPv4' && !a.internal)?.address ?? '127.0.0.1';
+}

@@ -1,0 +1,79 @@
+import type { Arena, Endpoint, Segments } from '../ports.ts';
+import { MessageView } from '../sip/message.ts';
+import { Splice } from '../sip/splice.ts';
+import { UriView } from '../sip/uri.ts';
+import { ViaView } from '../sip/via.ts';
+import { Edits } from './edits.ts';
+import type { Listener, Runtime } from './runtime.ts';
+import { createToken } from './token.ts';
+
+/** What the proxy can do to the world. Built by worker.ts over the transports. */
+export interface Output {
+  /** Memory for header text, with room for a whole message's edits; may flush what is queued to make room. */
+  arena(): Arena;
+  /** Queues a datagram on the socket of `listener`. */
+  datagram(listener: Listener, to: Endpoint, message: Segments): void;
+  /**
+   * Sends over an open connection of some worker of this agent. Where `to` names a port, the connection's remote end must agree: ids are used again.
+   * False: there is none such here any more.
+   */
+  stream(listener: Listener, worker: number, to: Endpoint, message: Segments): boolean;
+  /** Sends over the connection that is open to `to`, or opens one. False: refused at once. */
+  dial(listener: Listener, to: Endpoint, message: Segments): boolean;
+  /** Seconds since the epoch, read once per batch. */
+  seconds(): number;
+}
+
+/** Counters of one data thread; indices from telemetry/slab.ts. */
+export interface Counters {
+  drop(reason: number): void;
+  local(status: number): void;
+  requestTo(backend: number, method: number): void;
+  requestFrom(backend: number, method: number): void;
+  responseFrom(backend: number, status: number): void;
+}
+
+/** Everything that handling one message needs, made once per worker and reused for every message. */
+export interface Context {
+  runtime: Runtime;
+  output: Output;
+  counters: Counters;
+  message: MessageView;
+  via: ViaView;
+  uri: UriView;
+  edits: Edits;
+  splice: Splice;
+  /** Token read from the message, and the one being written. */
+  token: ReturnType<typeof createToken>;
+  fresh: ReturnType<typeof createToken>;
+  target: Endpoint;
+  /** Loop hash of the request at hand. */
+  loop: number;
+}
+
+export function createContext(runtime: Runtime, output: Output, counters: Counters): Context {
+  return {
+    runtime,
+    output,
+    counters,
+    message: new MessageView(),
+    via: new ViaView(),
+    uri: new UriView(),
+    edits: new Edits(),
+    splice: new Splice(),
+    token: createToken(),
+    fresh: createToken(),
+    target: { transport: 0, ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, connection: 0 },
+    loop: 0,
+  };
+}
+
+export function copyEndpoint(to: Endpoint, from: Endpoint): void {
+  to.transport = from.transport;
+  to.ip0 = from.ip0;
+  to.ip1 = from.ip1;
+  to.ip2 = from.ip2;
+  to.ip3 = from.ip3;
+  to.port = from.port;
+  to.connection = from.connection;
+}

@@ -1,0 +1,206 @@
+import { type Arena, type Endpoint, TRANSPORT } from '../ports.ts';
+import { hash32 } from '../sip/hash.ts';
+import { HEADER } from '../sip/header.ts';
+import type { MessageView } from '../sip/message.ts';
+import { METHOD } from '../sip/method.ts';
+import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
+import { DROP } from '../telemetry/slab.ts';
+import { makeBranch, putBranch } from '../transaction/branch.ts';
+import { type Context, copyEndpoint } from './context.ts';
+import { putFlow } from './flow.ts';
+import { isV4, type Listener, outgoing, SIDE, type Side } from './runtime.ts';
+import { putToken, type Token } from './token.ts';
+import { noteSource } from './via.ts';
+
+const RECORD_ROUTE = toBytes('Record-Route: <sip:');
+const PATH = toBytes('Path: <sip:');
+const SUPPORTED_PATH = toBytes('Supported: path\r\n');
+const MAX_FORWARDS = toBytes('Max-Forwards: 70\r\n');
+const RPORT_CRLF = toBytes(';rport\r\n');
+const FLOW = toBytes(';w=');
+const PATH_TAG = toBytes('path');
+
+/** Methods that create dialogs, whose later requests must come back through us (RFC 3261 §16.6 item 4, RFC 6665, RFC 3515). */
+const CREATES_DIALOG = new Uint8Array(16);
+for (const method of [METHOD.INVITE, METHOD.SUBSCRIBE, METHOD.REFER]) CREATES_DIALOG[method] = 1;
+
+/**
+ * Forwards to a backend of the farm. `source`: index of the backend that sent it, -1 for a client. `fresh`: no token came with it, so a request
+ * that creates a dialog gets one, and so does a REGISTER in mode `path`.
+ */
+export function forwardToBackend(
+  ctx: Context,
+  from: Endpoint,
+  incoming: Listener,
+  backend: number,
+  source: number,
+  fresh: boolean,
+): void {
+  const { message, counters, output, target } = ctx;
+  const { farm } = incoming;
+  const chosen = farm.backends[backend]!;
+  const leaving = incoming.towards[backend]!;
+  const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;
+  const arena = output.arena();
+  const start = arena.used;
+  putVia(ctx, arena, incoming, leaving, SIDE.backends, chosen.plan.id, from);
+  if (fresh && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
+    const token = fillToken(ctx, chosen.plan.id, from, incoming.ordinal, false);
+    putRecordRoutes(arena, token, leaving, SIDE.backends, incoming, fromSide);
+  } else if (fresh && message.method === METHOD.REGISTER && farm.plan.registration === 'path' && source < 0) {
+    const token = fillToken(ctx, chosen.plan.id, from, incoming.ordinal, false);
+    token.path = true;
+    arena.used = putUri(arena, PATH, token, leaving, SIDE.backends);
+    if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
+  }
+  assemble(ctx, from, arena, start);
+  counters.requestTo(chosen.global, message.method);
+  copyEndpoint(target, chosen.endpoint);
+  if (target.transport === TRANSPORT.udp) output.datagram(leaving, target, ctx.splice);
+  else if (!output.dial(leaving, target, ctx.splice)) counters.drop(DROP.send_failed);
+}
+
+/** Forwards to the client that ctx.token names, on behalf of backend `source`. False: its connection is no longer there. */
+export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): boolean {
+  const { message, token, output, target } = ctx;
+  const { farm } = incoming;
+  const v4 = isV4(token.client);
+  const own = farm.listeners[token.listener];
+  const leaving =
+    own !== undefined && own.plan.transport === token.client.transport && own.v4 === v4
+      ? own
+      : outgoing(incoming, token.client.transport, v4);
+  if (leaving === undefined) return false;
+  const datagram = token.client.transport === TRANSPORT.udp;
+  if (!datagram && token.agent !== ctx.runtime.plan.agent) return false;
+  const arena = output.arena();
+  const start = arena.used;
+  const initiator = farm.backends[source]!.plan.id;
+  putVia(ctx, arena, incoming, leaving, SIDE.clients, token.clientKey & 0xffffff, from);
+  if (token.path && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
+    const record = fillToken(ctx, initiator, token.client, leaving.ordinal, true);
+    record.agent = token.agent;
+    record.worker = token.worker;
+    record.clientKey = token.clientKey;
+    putRecordRoutes(arena, record, leaving, SIDE.clients, incoming, SIDE.backends);
+  }
+  assemble(ctx, from, arena, start);
+  copyEndpoint(target, token.client);
+  if (datagram) {
+    output.datagram(leaving, target, ctx.splice);
+    return true;
+  }
+  return output.stream(leaving, token.worker, target, ctx.splice);
+}
+
+/** Our Via (RFC 3261 §16.6 item 8), with the flow that the response goes back by where the request came over a connection. */
+function putVia(
+  ctx: Context,
+  arena: Arena,
+  incoming: Listener,
+  leaving: Listener,
+  side: Side,
+  branchId: number,
+  from: Endpoint,
+): void {
+  const { message, via } = ctx;
+  const { key } = incoming.farm.keys[0]!;
+  makeBranch(key, message, via, branchId, ctx.loop, incoming.ordinal);
+  let at = put(arena.bytes, arena.used, leaving.via[side]);
+  at = putBranch(arena.bytes, at);
+  if (from.transport !== TRANSPORT.udp) {
+    at = put(arena.bytes, at, FLOW);
+    at = putFlow(arena.bytes, at, key, ctx.runtime.plan.agent, ctx.runtime.worker, from.connection);
+  }
+  arena.used = put(arena.bytes, at, RPORT_CRLF);
+}
+
+function fillToken(
+  ctx: Context,
+  backend: number,
+  client: Endpoint,
+  listener: number,
+  initiatorIsBackend: boolean,
+): Token {
+  const { message, fresh, runtime } = ctx;
+  const contact = message.first[HEADER.contact]!;
+  fresh.path = false;
+  fresh.initiatorIsBackend = initiatorIsBackend;
+  fresh.backend = backend;
+  fresh.agent = runtime.plan.agent;
+  fresh.worker = runtime.worker;
+  fresh.listener = listener;
+  fresh.clientKey = contact < 0 ? 0 : hash32(message.bytes, message.valueStart[contact]!, message.valueEnd[contact]!);
+  fresh.fromTag = hash32(message.bytes, message.fromTagStart, message.fromTagEnd);
+  fresh.start = ctx.output.seconds() & 0xffffff;
+  copyEndpoint(fresh.client, client);
+  return fresh;
+}
+
+/**
+ * Record-Route (RFC 3261 §16.6 item 4). Two where the sides differ in address or transport, the one towards the next hop on top (RFC 5658):
+ * each side then comes back to an address that it can reach.
+ */
+function putRecordRoutes(
+  arena: Arena,
+  token: Token,
+  leaving: Listener,
+  leavingSide: Side,
+  incoming: Listener,
+  incomingSide: Side,
+): void {
+  arena.used = putUri(arena, RECORD_ROUTE, token, leaving, leavingSide);
+  if (leaving.uriKey[leavingSide] !== incoming.uriKey[incomingSide])
+    arena.used = putUri(arena, RECORD_ROUTE, token, incoming, incomingSide);
+}
+
+function putUri(arena: Arena, name: Uint8Array, token: Token, listener: Listener, side: Side): number {
+  const signer = listener.farm.keys[0]!;
+  token.keyId = signer.id;
+  const at = put(arena.bytes, arena.used, name);
+  return put(arena.bytes, putToken(arena.bytes, at, token, signer.key), listener.uriTail[side]);
+}
+
+/** Start line, our new headers, and the received message with its edits. */
+function assemble(ctx: Context, from: Endpoint, arena: Arena, start: number): void {
+  const { message, edits, splice } = ctx;
+  const { bytes } = message;
+  if (message.maxForwards < 0) arena.used = put(arena.bytes, arena.used, MAX_FORWARDS);
+  else decrementMaxForwards(message);
+  const end = arena.used;
+  noteSource(bytes, ctx.via, from, arena, edits);
+  splice.reset();
+  splice.add(bytes, message.start, message.headersStart);
+  splice.add(arena.bytes, start, end);
+  edits.apply(splice, bytes, message.headersStart, message.end, arena.bytes);
+}
+
+/** Counts down in place, in as many digits as before: `70` → `69`, `10` → `09` (1*DIGIT allows it), and nothing moves. */
+function decrementMaxForwards(message: MessageView): void {
+  const line = message.first[HEADER.maxForwards]!;
+  const start = message.valueStart[line]!;
+  const end = message.valueEnd[line]!;
+  message.bytes.fill(48, start, end);
+  const value = message.maxForwards - 1;
+  putDecimal(message.bytes, end - (value > 99 ? 3 : value > 9 ? 2 : 1), value);
+}
+
+/** Some Supported line lists `path`. */
+function supportsPath(message: MessageView): boolean {
+  for (let i = message.first[HEADER.supported]!; i >= 0 && i < message.headerCount; i++) {
+    if (message.code[i] !== HEADER.supported) continue;
+    const end = message.valueEnd[i]!;
+    let from = message.valueStart[i]!;
+    while (from < end) {
+      let to = from;
+      while (to < end && message.bytes[to] !== 44) to++;
+      let a = from;
+      let b = to;
+      while (a < b && message.bytes[a]! <= 32) a++;
+      while (b > a && message.bytes[b - 1]! <= 32) b--;
+      if (equalsNoCase(message.bytes, a, b, PATH_TAG)) return true;
+      from = to + 1;
+    }
+  }
+  return false;
+}

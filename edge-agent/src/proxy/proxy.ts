@@ -1,0 +1,40 @@
+import type { Endpoint } from '../ports.ts';
+import { HEADER } from '../sip/header.ts';
+import { PARSE } from '../sip/message.ts';
+import { DROP } from '../telemetry/slab.ts';
+import { type Context, type Counters, createContext, type Output } from './context.ts';
+import { reply } from './reply.ts';
+import { handleRequest } from './request.ts';
+import { handleResponse } from './response.ts';
+import type { Runtime } from './runtime.ts';
+
+/**
+ * One data thread's proxy: bytes in, bytes out. Holds no state between messages but the plan and the round robin's memory,
+ * so that any agent can go on where another one stopped.
+ */
+export class SipProxy {
+  readonly #context: Context;
+
+  constructor(runtime: Runtime, output: Output, counters: Counters) {
+    this.#context = createContext(runtime, output, counters);
+  }
+
+  /** Handles one whole message. `bytes[start, end)` may be changed in place. */
+  handle(bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number): void {
+    const ctx = this.#context;
+    const { message, counters } = ctx;
+    // Keepalives of phones: CRLFs, a NUL, a few blanks (RFC 5626 §3.5.1 and what came before it).
+    if (end - start < 16 || bytes[start]! <= 32) return counters.drop(DROP.keepalive);
+    const incoming = ctx.runtime.listeners[listener]!;
+    const error = message.parse(bytes, start, end);
+    if (error !== PARSE.ok) {
+      // What can be answered at all is told so; the rest is noise. Responses are never answered.
+      const answerable = message.isRequest && error >= PARSE.contentLength && error !== PARSE.missing;
+      counters.drop(DROP.malformed);
+      if (answerable && message.first[HEADER.via]! >= 0) reply(ctx, from, incoming, 400);
+      return;
+    }
+    if (message.isRequest) handleRequest(ctx, from, incoming);
+    else handleResponse(ctx, from, incoming);
+  }
+}

@@ -1,0 +1,138 @@
+import { Pool } from '../balancer/pool.ts';
+import { Sources } from '../balancer/sources.ts';
+import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from '../plan.ts';
+import { type Endpoint, TRANSPORT, type TransportName } from '../ports.ts';
+import { type HashKey, hashKey } from '../sip/hash.ts';
+import { wordsOf } from '../sip/host.ts';
+import { toBytes } from '../sip/text.ts';
+
+/** A plan made ready for one data thread: tables and pre-written header text, so that nothing is decided per packet that is known now. */
+export interface Runtime {
+  plan: Plan;
+  worker: number;
+  listeners: Listener[];
+  farms: FarmRuntime[];
+}
+
+export interface FarmRuntime {
+  plan: FarmPlan;
+  pool: Pool;
+  sources: Sources;
+  /** First signs, all are accepted. */
+  keys: { id: number; key: HashKey }[];
+  listeners: Listener[];
+  backends: Backend[];
+  /** Index by 24-bit id. */
+  byId: Map<number, number>;
+}
+
+export interface Backend {
+  plan: BackendPlan;
+  /** Index over all farms: counters are numbered so. */
+  global: number;
+  endpoint: Endpoint;
+}
+
+/** Which side a header is read by. */
+export const SIDE = { clients: 0, backends: 1 } as const;
+export type Side = (typeof SIDE)[keyof typeof SIDE];
+
+export interface Listener {
+  /** Index within the plan, and within the farm. */
+  index: number;
+  ordinal: number;
+  farm: FarmRuntime;
+  plan: ListenerPlan;
+  v4: boolean;
+  /** Addresses by which a URI may name this listener. */
+  names: { ip: Uint32Array; port: number }[];
+  /** By side: `Via: SIP/2.0/UDP host:port;branch=z9hG4bK`. */
+  via: [Uint8Array, Uint8Array];
+  /** By side: `@host:port;lr>` with what goes before and after it being the same for all. */
+  uriTail: [Uint8Array, Uint8Array];
+  /** By side: the text of host, port and transport; equal texts need one Record-Route only. */
+  uriKey: [string, string];
+  /** Per backend of the farm: the listener from which it is spoken to. */
+  towards: Listener[];
+}
+
+const NAME_OF = Object.fromEntries(Object.entries(TRANSPORT).map(([name, code]) => [code, name])) as Record<
+  number,
+  TransportName
+>;
+
+/** Builds the tables of one worker. Throws nothing that compilePlan has not refused before. */
+export function buildRuntime(plan: Plan, worker: number): Runtime {
+  const runtime: Runtime = { plan, worker, listeners: [], farms: [] };
+  for (const farm of plan.farms) {
+    runtime.farms.push({
+      plan: farm,
+      pool: new Pool(farm, worker * 7919),
+      sources: new Sources(farm.backends),
+      keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),
+      listeners: [],
+      backends: farm.backends.map((b, i) => ({ plan: b, global: farm.firstBackend + i, endpoint: endpointOf(b) })),
+      byId: new Map(farm.backends.map((b, i) => [b.id, i])),
+    });
+  }
+  for (const [index, l] of plan.listeners.entries()) {
+    const farm = runtime.farms[l.farm]!;
+    const listener = buildListener(l, index, farm);
+    farm.listeners.push(listener);
+    runtime.listeners.push(listener);
+  }
+  for (const listener of runtime.listeners)
+    listener.towards = listener.farm.backends.map(
+      (b) => outgoing(listener, b.plan.transport, isV4(b.endpoint)) ?? listener,
+    );
+  return runtime;
+}
+
+/** The listener from which something of this transport and family is sent: the one that the request came in by if it fits, else the farm's first that does. */
+export function outgoing(incoming: Listener, transport: number, v4: boolean): Listener | undefined {
+  const fits = (l: Listener) => l.plan.transport === transport && l.v4 === v4;
+  return fits(incoming) ? incoming : incoming.farm.listeners.find(fits);
+}
+
+export const isV4 = (e: Endpoint): boolean => e.ip0 === 0 && e.ip1 === 0 && e.ip2 === 0xffff;
+
+function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Listener {
+  const name = NAME_OF[plan.transport]!;
+  const port = plan.port;
+  const hosts = [plan.advertise.clients, plan.advertise.backends] as const;
+  const hostPorts = hosts.map((h) => `${h.includes(':') ? `[${h}]` : h}:${port}`);
+  const transport = plan.transport === TRANSPORT.udp ? '' : `;transport=${name}`;
+  const both = (make: (hostPort: string) => Uint8Array) => hostPorts.map(make) as [Uint8Array, Uint8Array];
+  return {
+    index,
+    ordinal: farm.listeners.length,
+    farm,
+    plan,
+    v4: !plan.address.includes(':'),
+    names: [...new Set([plan.address, ...hosts])].map((h) => ({ ip: wordsOf(h)!, port })),
+    via: both((hp) => toBytes(`Via: SIP/2.0/${name.toUpperCase()} ${hp};branch=z9hG4bK`)),
+    uriTail: both((hp) => toBytes(`@${hp}${transport};lr>\r\n`)),
+    uriKey: [`${hostPorts[0]}${transport}`, `${hostPorts[1]}${transport}`],
+    towards: [],
+  };
+}
+
+function endpointOf(b: BackendPlan): Endpoint {
+  const ip = wordsOf(b.address)!;
+  return { transport: b.transport, ip0: ip[0]!, ip1: ip[1]!, ip2: ip[2]!, ip3: ip[3]!, port: b.port, connection: 0 };
+}
+
+/** The URI host `ip` and port (0: the scheme's default) name a listener of this farm. */
+export function isOwn(farm: FarmRuntime, ip: ArrayLike<number> | undefined, port: number): boolean {
+  if (ip === undefined) return false;
+  const wanted = port || 5060;
+  for (let l = 0; l < farm.listeners.length; l++) {
+    const { names } = farm.listeners[l]!;
+    for (let n = 0; n < names.length; n++) {
+      const name = names[n]!;
+      if (name.port !== wanted || name.ip[3] !== ip[3] || name.ip[2] !== ip[2]) continue;
+      if (name.ip[1] === ip[1] && name.ip[0] === ip[0]) return true;
+    }
+  }
+  return false;
+}

@@ -1,0 +1,63 @@
+import type { Plan } from '../plan.ts';
+import type { TransportCounts } from '../ports.ts';
+import { DROP, LISTENER_FIELDS, SlabLayout } from './slab.ts';
+
+const RECEIVED = LISTENER_FIELDS.indexOf('received');
+const SENT = LISTENER_FIELDS.indexOf('sent');
+const RECEIVED_BYTES = LISTENER_FIELDS.indexOf('receivedBytes');
+const SENT_BYTES = LISTENER_FIELDS.indexOf('sentBytes');
+
+/** One data thread's counters: plain adds on shared memory that it alone writes. */
+export class SlabCounters {
+  readonly #slab: Float64Array;
+  readonly #layout: SlabLayout;
+  /** What of the transport's own counts is already in here. */
+  #oversized = -1;
+  #sendDropped = -1;
+
+  constructor(plan: Plan, memory: SharedArrayBuffer) {
+    this.#slab = new Float64Array(memory);
+    this.#layout = new SlabLayout(
+      plan.listeners.length,
+      plan.farms.reduce((sum, farm) => sum + farm.backends.length, 0),
+    );
+  }
+
+  received(listener: number, bytes: number): void {
+    this.#add(this.#layout.listener(listener, RECEIVED), 1);
+    this.#add(this.#layout.listener(listener, RECEIVED_BYTES), bytes);
+  }
+  sent(listener: number, bytes: number): void {
+    this.#add(this.#layout.listener(listener, SENT), 1);
+    this.#add(this.#layout.listener(listener, SENT_BYTES), bytes);
+  }
+  drop(reason: number): void {
+    this.#add(this.#layout.drop(reason), 1);
+  }
+  local(status: number): void {
+    this.#add(this.#layout.local(status), 1);
+  }
+  requestTo(backend: number, method: number): void {
+    this.#add(this.#layout.requestTo(backend, method), 1);
+  }
+  requestFrom(backend: number, method: number): void {
+    this.#add(this.#layout.requestFrom(backend, method), 1);
+  }
+  responseFrom(backend: number, status: number): void {
+    this.#add(this.#layout.responseFrom(backend, Math.floor(status / 100)), 1);
+  }
+
+  /** Adds what the transports dropped since the last call; they live longer than one plan's counters. */
+  takeTransport(counts: TransportCounts): void {
+    if (this.#oversized >= 0) {
+      this.#add(DROP.oversized, counts.oversized - this.#oversized);
+      this.#add(DROP.send_failed, counts.sendDropped - this.#sendDropped);
+    }
+    this.#oversized = counts.oversized;
+    this.#sendDropped = counts.sendDropped;
+  }
+
+  #add(index: number, amount: number): void {
+    this.#slab[index] = this.#slab[index]! + amount;
+  }
+}

@@ -1,0 +1,180 @@
+import { expect, test } from 'vitest';
+import type { Plan } from '../plan.ts';
+import { TRANSPORT } from '../ports.ts';
+import { CATALOGUE, type MetricEntry, PROCESS_METRICS } from './catalogue.ts';
+import { AgentMetrics, type MetricsSource } from './metrics.ts';
+import { DROP, METHODS } from './slab.ts';
+import { CounterTotals, layoutOf } from './totals.ts';
+
+const backend = (name: string) => ({
+  name,
+  id: 1,
+  address: '192.0.2.1',
+  port: 5060,
+  transport: TRANSPORT.udp,
+  weight: 1,
+  sources: [],
+});
+const plan = (...backends: string[]): Plan => ({
+  etag: 'e',
+  generation: 1,
+  agent: 1,
+  listeners: [
+    { farm: 0, transport: TRANSPORT.udp, address: '10.0.0.1', port: 0, advertise: { clients: 'c', backends: 'b' } },
+    { farm: 0, transport: TRANSPORT.tcp, address: '::1', port: 5060, advertise: { clients: 'c', backends: 'b' } },
+  ],
+  farms: [
+    {
+      name: 'pbx',
+      strategy: 'hash',
+      key: 'user',
+      registration: 'path',
+      backends: backends.map(backend),
+      firstBackend: 0,
+      tokenKeys: [],
+      candidates: new SharedArrayBuffer(0),
+      states: new SharedArrayBuffer(backends.length),
+    },
+  ],
+});
+
+const slabOf = (p: Plan): SharedArrayBuffer => new SharedArrayBuffer(layoutOf(p).bytes);
+const count = (slab: SharedArrayBuffer, index: number, by = 1): void => {
+  const counters = new Float64Array(slab);
+  counters[index] = (counters[index] as number) + by;
+};
+const method = (name: (typeof METHODS)[number]): number => METHODS.indexOf(name);
+
+function metricsOf(more: Partial<MetricsSource> = {}): AgentMetrics {
+  const totals = new CounterTotals();
+  return new AgentMetrics(
+    {
+      totals: () => totals.sum([]),
+      backends: () => [],
+      workers: () => ({ running: 0, restarts: 0 }),
+      snapshot: () => ({ failures: 0 }),
+      link: () => undefined,
+      ...more,
+    },
+    { version: '1.2.3', node: 'v24', datapath: 'auto' },
+  );
+}
+
+/** `name{labels}` → value. */
+async function scrape(metrics: AgentMetrics): Promise<Map<string, number>> {
+  const lines = (await metrics.render()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
+  );
+}
+
+test('every entry of the catalogue, and what prom-client adds, has series once there is something to tell', async () => {
+  const totals = new CounterTotals();
+  const p = plan('a');
+  totals.use(p, [40000, 5060]);
+  const slab = slabOf(p);
+  new Float64Array(slab).fill(1);
+  const metrics = metricsOf({
+    totals: () => totals.sum([slab]),
+    backends: () => [{ farm: 'pbx', backend: 'a', state: 'unknown' }],
+    snapshot: () => ({ applied: { generation: 3, at: 1500 }, target: 4, failures: 1 }),
+    link: () => ({ connected: true, reconnects: 2 }),
+  });
+  metrics.probed({ farm: 'pbx', backend: 'a', check: 'ping', result: 'success', seconds: 0.02 });
+  const names = new Set([...(await scrape(metrics)).keys()].map((key) => key.replace(/\{.*/, '')));
+  for (const { name, type } of Object.values<MetricEntry>(CATALOGUE))
+    expect(names).toContain(type === 'histogram' ? `${name}_bucket` : name);
+  for (const name of PROCESS_METRICS) expect(names).toContain(name);
+});
+
+test('names follow the conventions: prefix, base units, _total on counters and only there', () => {
+  for (const { name, type, unit, help } of Object.values<MetricEntry>(CATALOGUE)) {
+    expect(name).toMatch(/^sipfleet_[a-z_]+$/);
+    expect(name.endsWith('_total')).toBe(type === 'counter');
+    if (unit !== '1') expect(name).toMatch(new RegExp(`_${unit}(_total)?$`));
+    expect(help).toMatch(/\.$/);
+  }
+});
+
+test('slabs of all workers are summed and named after the plan', async () => {
+  const totals = new CounterTotals();
+  const p = plan('a', 'b');
+  totals.use(p, [40000, 5060]);
+  const layout = layoutOf(p);
+  const slabs = [slabOf(p), slabOf(p)] as const;
+  for (const slab of slabs) {
+    count(slab, layout.requestTo(1, method('INVITE')), 5);
+    count(slab, layout.responseFrom(1, 5));
+    count(slab, layout.drop(DROP.loop));
+    count(slab, layout.local(404));
+    count(slab, layout.listener(1, 3), 100);
+  }
+  const series = await scrape(metricsOf({ totals: () => totals.sum(slabs) }));
+  expect(series.get('sipfleet_backend_requests_sent_total{farm="pbx",backend="b",method="INVITE"}')).toBe(10);
+  expect(series.get('sipfleet_backend_requests_sent_total{farm="pbx",backend="a",method="INVITE"}')).toBeUndefined();
+  expect(series.get('sipfleet_backend_responses_total{farm="pbx",backend="b",code_class="5xx"}')).toBe(2);
+  expect(series.get('sipfleet_backend_responses_total{farm="pbx",backend="a",code_class="5xx"}')).toBe(0);
+  expect(series.get('sipfleet_dropped_messages_total{reason="loop"}')).toBe(2);
+  expect(series.get('sipfleet_local_responses_total{code="404"}')).toBe(2);
+  expect(series.get('sipfleet_sent_bytes_total{farm="pbx",listener="[::1]:5060",transport="tcp"}')).toBe(200);
+  expect(series.get('sipfleet_received_bytes_total{farm="pbx",listener="10.0.0.1:40000",transport="udp"}')).toBe(0);
+});
+
+test('counts survive a new plan that numbers backends anew, and end with a backend that is gone', () => {
+  const totals = new CounterTotals();
+  const before = plan('a', 'b');
+  totals.use(before, [1, 2]);
+  const old = slabOf(before);
+  count(old, layoutOf(before).requestTo(0, method('BYE')), 7);
+  count(old, layoutOf(before).requestTo(1, method('BYE')), 3);
+  count(old, layoutOf(before).drop(DROP.malformed), 2);
+  totals.fold(old);
+  const after = plan('b', 'c');
+  totals.use(after, [1, 2]);
+  const slab = slabOf(after);
+  count(slab, layoutOf(after).requestTo(0, method('BYE')), 1);
+  const sum = totals.sum([slab]);
+  expect(sum.backends.map((b) => [b.backend, b.requestsTo[method('BYE')]])).toEqual([
+    ['b', 4],
+    ['c', 0],
+  ]);
+  expect(sum.drops[DROP.malformed]).toBe(2);
+  totals.use(plan('a'), [1, 2]);
+  expect(totals.sum([]).backends[0]?.requestsTo[method('BYE')]).toBe(0);
+});
+
+test('backend states are 0/1 gauges from boot, and what is not known is absent', async () => {
+  const series = await scrape(metricsOf({ backends: () => [{ farm: 'pbx', backend: 'a', state: 'unknown' }] }));
+  const state = (s: string) => series.get(`sipfleet_backend_state{farm="pbx",backend="a",state="${s}"}`);
+  expect([state('unknown'), state('up'), state('down')]).toEqual([1, 0, 0]);
+  for (const absent of [
+    'sipfleet_snapshot_generation',
+    'sipfleet_snapshot_target_generation',
+    'sipfleet_link_connected',
+  ])
+    expect(series.has(absent)).toBe(false);
+});
+
+test('check results of a backend that is no longer watched end', async () => {
+  let watched = [{ farm: 'pbx', backend: 'a', state: 'up' }];
+  const metrics = metricsOf({ backends: () => watched });
+  for (const seconds of [0.1, 0.2])
+    metrics.probed({ farm: 'pbx', backend: 'a', check: 'ping', result: 'success', seconds });
+  const key = 'sipfleet_check_results_total{farm="pbx",backend="a",check="ping",result="success"}';
+  expect((await scrape(metrics)).get(key)).toBe(2);
+  expect((await scrape(metrics)).get('sipfleet_check_duration_seconds_sum{farm="pbx",check="ping"}')).toBeCloseTo(0.3);
+  watched = [];
+  expect((await scrape(metrics)).has(key)).toBe(false);
+});
+
+test('two scrapes at once see the same', async () => {
+  const totals = new CounterTotals();
+  const p = plan('a');
+  totals.use(p, [1, 2]);
+  const slab = slabOf(p);
+  count(slab, layoutOf(p).drop(0), 9);
+  const metrics = metricsOf({ totals: () => totals.sum([slab]) });
+  const [one, two] = await Promise.all([scrape(metrics), scrape(metrics)]);
+  const key = 'sipfleet_dropped_messages_total{reason="malformed"}';
+  expect([one.get(key), two.get(key)]).toEqual([9, 9]);
+});

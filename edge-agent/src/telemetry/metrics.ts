@@ -1,0 +1,171 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { CATALOGUE, type MetricEntry } from './catalogue.ts';
+import { DROP_REASONS, LOCAL_STATUSES, METHODS } from './slab.ts';
+import type { Totals } from './totals.ts';
+
+/** Where the values come from that are asked for at every scrape. */
+export interface MetricsSource {
+  totals(): Totals;
+  backends(): readonly { farm: string; backend: string; state: string }[];
+  workers(): { running: number; restarts: number };
+  /** `at` in milliseconds since the epoch. */
+  snapshot(): { applied?: { generation: number; at: number }; target?: number; failures: number };
+  /** Undefined where there is no control plane. */
+  link(): { connected: boolean; reconnects: number } | undefined;
+}
+
+export interface Build {
+  version: string;
+  node: string;
+  datapath: string;
+}
+
+type Labels = Record<string, string>;
+type MetricKey = keyof typeof CATALOGUE;
+const STATES = ['unknown', 'up', 'down'] as const;
+
+/**
+ * The agent's metrics. All that can be read is read when somebody scrapes, in one pass, so the packet path and the
+ * control thread do nothing for metrics in between; only health check results are handed in as they happen.
+ */
+export class AgentMetrics {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly #registry = new Registry();
+  readonly #source: MetricsSource;
+  readonly #build: Build;
+  readonly #checks = new Map<string, { labels: Labels; count: number }>();
+
+  constructor(source: MetricsSource, build: Build) {
+    this.#source = source;
+    this.#build = build;
+    for (const entry of Object.values<MetricEntry>(CATALOGUE)) this.#register(entry);
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Counts one finished probe. */
+  probed(probe: { farm: string; backend: string; check: string; result: string; seconds: number }): void {
+    const { farm, backend, check, result, seconds } = probe;
+    const key = `${farm}/${backend}/${check}/${result}`;
+    const entry = this.#checks.get(key) ?? { labels: { farm, backend, check, result }, count: 0 };
+    entry.count++;
+    this.#checks.set(key, entry);
+    this.#metric<Histogram>('checkDuration').observe({ farm, check }, seconds);
+  }
+
+  /** The text that a scrape is answered with. */
+  render(): Promise<string> {
+    const totals = this.#source.totals();
+    const backends = this.#source.backends();
+    this.#collectListeners(totals);
+    this.#collectBackends(totals);
+    this.#collectStates(backends);
+    this.#collectChecks(backends);
+    this.#collectAgent(totals);
+    // prom-client takes the values of all metrics before it first awaits, so two scrapes at once do not mix.
+    return this.#registry.metrics();
+  }
+
+  #register(entry: MetricEntry): void {
+    const config = { name: entry.name, help: entry.help, labelNames: [...entry.labels], registers: [this.#registry] };
+    if (entry.type === 'counter') new Counter(config);
+    else if (entry.type === 'gauge') new Gauge(config);
+    else new Histogram({ ...config, buckets: [...(entry.buckets ?? [])] });
+  }
+
+  #metric<T>(key: MetricKey): T {
+    return this.#registry.getSingleMetric(CATALOGUE[key].name) as T;
+  }
+
+  /**
+   * Counters hold what was counted elsewhere: prom-client's Counter has no `set`, so it is emptied and filled with
+   * the absolute values. Nothing is awaited in between, so no scrape sees it empty.
+   */
+  #fill(key: MetricKey, series: Iterable<[Labels, number]>): void {
+    const metric = this.#metric<Counter>(key);
+    metric.reset();
+    for (const [labels, value] of series) metric.inc(labels, value);
+  }
+
+  /** A gauge without labels; undefined is absent, never 0. */
+  #set(key: MetricKey, value: number | undefined): void {
+    const gauge = this.#metric<Gauge>(key);
+    if (value === undefined) gauge.remove();
+    else gauge.set(value);
+  }
+
+  #collectListeners({ listeners }: Totals): void {
+    const fields = {
+      messagesReceived: 'received',
+      messagesSent: 'sent',
+      receivedBytes: 'receivedBytes',
+      sentBytes: 'sentBytes',
+    } as const;
+    for (const [key, field] of Object.entries(fields) as [keyof typeof fields, (typeof fields)['sentBytes']][])
+      this.#fill(
+        key,
+        listeners.map((l) => [{ farm: l.farm, listener: l.listener, transport: l.transport }, l[field]]),
+      );
+  }
+
+  #collectBackends({ backends }: Totals): void {
+    // Of 15 methods a backend sees five or so: only those get a series. Classes are few and alerts wait for their first 5xx.
+    const byMethod = (key: 'requestsTo' | 'requestsFrom') =>
+      backends.flatMap((b) =>
+        METHODS.map((method, i): [Labels, number] => [
+          { farm: b.farm, backend: b.backend, method },
+          b[key][i] as number,
+        ]).filter(([, count]) => count > 0),
+      );
+    this.#fill('backendRequestsSent', byMethod('requestsTo'));
+    this.#fill('backendRequestsReceived', byMethod('requestsFrom'));
+    this.#fill(
+      'backendResponses',
+      backends.flatMap((b) =>
+        [...b.responses].map((count, i): [Labels, number] => [
+          { farm: b.farm, backend: b.backend, code_class: `${i + 1}xx` },
+          count,
+        ]),
+      ),
+    );
+  }
+
+  #collectStates(backends: ReturnType<MetricsSource['backends']>): void {
+    const gauge = this.#metric<Gauge>('backendState');
+    gauge.reset();
+    for (const { farm, backend, state } of backends)
+      for (const s of STATES) gauge.set({ farm, backend, state: s }, s === state ? 1 : 0);
+  }
+
+  #collectChecks(backends: ReturnType<MetricsSource['backends']>): void {
+    const watched = new Set(backends.map((b) => `${b.farm}/${b.backend}`));
+    for (const [key, { labels }] of this.#checks)
+      if (!watched.has(`${labels.farm}/${labels.backend}`)) this.#checks.delete(key);
+    this.#fill(
+      'checkResults',
+      [...this.#checks.values()].map(({ labels, count }) => [labels, count]),
+    );
+  }
+
+  #collectAgent({ drops, local }: Totals): void {
+    this.#fill(
+      'dropped',
+      DROP_REASONS.map((reason, i) => [{ reason }, drops[i] as number]),
+    );
+    this.#fill(
+      'localResponses',
+      LOCAL_STATUSES.map((code, i) => [{ code: String(code) }, local[i] as number]),
+    );
+    const { running, restarts } = this.#source.workers();
+    this.#set('workers', running);
+    this.#fill('workerRestarts', [[{}, restarts]]);
+    const { applied, target, failures } = this.#source.snapshot();
+    this.#set('snapshotApplied', applied?.generation);
+    this.#set('snapshotAppliedAt', applied && applied.at / 1000);
+    this.#set('snapshotTarget', target);
+    this.#fill('snapshotFailures', [[{}, failures]]);
+    const link = this.#source.link();
+    this.#set('linkConnected', link && Number(link.connected));
+    this.#fill('linkReconnects', [[{}, link?.reconnects ?? 0]]);
+    this.#metric<Gauge>('buildInfo').set({ ...this.#build }, 1);
+  }
+}

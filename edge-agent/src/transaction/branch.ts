@@ -1,0 +1,102 @@
+import { digest, type HashKey, hash32, sipHash24 } from '../sip/hash.ts';
+import { HEADER } from '../sip/header.ts';
+import type { MessageView } from '../sip/message.ts';
+import { putBase64Url, putRange, readBase64Url, toBytes } from '../sip/text.ts';
+import type { ViaView } from '../sip/via.ts';
+
+/**
+ * The branch that we put into our Via (RFC 3261 §8.1.1.7, §16.11). Every agent of a farm computes the same one from the same request
+ * and backend, so a retransmission, an ACK or a CANCEL that meets another agent still belongs to its transaction downstream.
+ *
+ *   z9hG4bK + base64url of
+ *   0–7    keyed hash of (received branch and sent-by, Call-ID, From tag, CSeq number, method class, backend)
+ *   8–11   loop hash (RFC 5393 §4.2) of what routing depends on
+ *   12     ordinal within its farm of the listener that the request came in by: the response leaves from there
+ *   13–16  MAC of all that: a response with a branch that we never made goes nowhere
+ */
+export const BRANCH_BYTES = 17;
+export const BRANCH_TEXT = 23;
+const MAC_AT = 13;
+const COOKIE = toBytes('z9hG4bK');
+
+const raw = new Uint8Array(BRANCH_BYTES);
+const input = new Uint8Array(1024);
+
+/** Fills the next branch from a request. `backend`: its 24-bit id. Follow with {@link putBranch}. */
+export function makeBranch(
+  key: HashKey,
+  message: MessageView,
+  via: ViaView,
+  backend: number,
+  loop: number,
+  listener: number,
+): void {
+  const { bytes } = message;
+  // Lengths separate the parts, so that no two requests give the same input; over-long parts enter by their hash.
+  let at = part(0, bytes, via.branchStart, via.branchEnd);
+  at = part(at, bytes, via.hostStart, via.hostEnd);
+  const callId = message.first[HEADER.callId]!;
+  at = part(at, bytes, message.valueStart[callId]!, message.valueEnd[callId]!);
+  at = part(at, bytes, message.fromTagStart, message.fromTagEnd);
+  at = word(input, at, via.port);
+  at = word(input, at, message.cseq);
+  at = word(input, at, (backend << 8) | message.transactionMethod);
+  sipHash24(key, input, 0, at);
+  word(raw, 0, digest[0]!);
+  word(raw, 4, digest[1]!);
+  word(raw, 8, loop);
+  raw[12] = listener;
+  word(raw, MAC_AT, sipHash24(key, raw, 0, MAC_AT));
+}
+
+/** Writes the branch's text behind the cookie; returns the position behind it. */
+export const putBranch = (to: Uint8Array, at: number): number => putBase64Url(to, at, raw, BRANCH_BYTES);
+
+/** What a branch says; -1 in `listener` where it is not ours. Reused. */
+export const readBack = { listener: -1, loop: 0 };
+
+/** Reads a branch value. False where it was not made with one of the keys. */
+export function readBranch(keys: readonly { key: HashKey }[], bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start !== COOKIE.length + BRANCH_TEXT) return false;
+  for (let i = 0; i < COOKIE.length; i++) if (bytes[start + i] !== COOKIE[i]) return false;
+  if (readBase64Url(bytes, start + COOKIE.length, end, raw) !== BRANCH_BYTES) return false;
+  for (let k = 0; k < keys.length; k++) {
+    if (sipHash24(keys[k]!.key, raw, 0, MAC_AT) === readWord(raw, MAC_AT)) {
+      readBack.listener = raw[12]!;
+      readBack.loop = readWord(raw, 8);
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Loop hash: Request-URI, the value of the top Route, and which backend (or client, -1) sent it. Not keyed: the MAC covers it. */
+export function loopHash(message: MessageView, source: number): number {
+  let h = hash32(message.bytes, message.uriStart, message.uriEnd) ^ Math.imul(source + 2, 0x9e3779b1);
+  const route = message.first[HEADER.route]!;
+  if (route >= 0)
+    h ^= Math.imul(hash32(message.bytes, message.valueStart[route]!, message.valueEnd[route]!), 0x85ebca6b);
+  return h | 0;
+}
+
+function part(at: number, bytes: Uint8Array, start: number, end: number): number {
+  const length = end - start;
+  if (length > 128) {
+    input[at++] = 255;
+    at = word(input, at, length);
+    return word(input, at, hash32(bytes, start, end));
+  }
+  input[at++] = length;
+  return putRange(input, at, bytes, start, end);
+}
+
+function word(to: Uint8Array, at: number, value: number): number {
+  to[at] = value & 255;
+  to[at + 1] = (value >>> 8) & 255;
+  to[at + 2] = (value >>> 16) & 255;
+  to[at + 3] = value >>> 24;
+  return at + 4;
+}
+
+const readWord = (from: Uint8Array, at: number): number =>
+  from[at]! | (from[at + 1]! << 8) | (from[at + 2]! << 16) | (from[at + 3]! << 24);

@@ -1,0 +1,37 @@
+import { AgentError } from '../../errors.ts';
+import type { MessageHandler, TransportCounts, UdpTransport } from '../../ports.ts';
+import { createCounts } from '../counts.ts';
+import { loadLibc } from '../libc.ts';
+import { DgramUdpTransport } from './dgram.ts';
+import { FfiUdpTransport } from './ffi.ts';
+
+/** RFC 3261 §18.1.1: a receiver takes the longest UDP datagram. Untouched pages of the buffers cost no memory. */
+const LONGEST_DATAGRAM = 65_535;
+
+export interface UdpTransportOptions {
+  /** `auto`: ffi where koffi and Linux (x86-64, arm64) are there, else dgram. */
+  kind: 'auto' | 'ffi' | 'dgram';
+  handler: MessageHandler;
+  counts?: TransportCounts;
+  /** Longer datagrams are counted as oversized and not delivered. */
+  maxDatagram?: number;
+}
+
+/**
+ * Every UDP socket of one worker. Throws AgentError USAGE where ffi is asked for and not there.
+ *
+ * @example
+ * const udp = createUdpTransport({ kind: 'auto', handler: (bytes, start, end, from, listener) => … });
+ * const socket = await udp.open('192.0.2.10', 5060, 0);
+ */
+export function createUdpTransport(options: UdpTransportOptions): UdpTransport {
+  const { kind, handler, counts = createCounts(), maxDatagram = LONGEST_DATAGRAM } = options;
+  if (kind === 'dgram') return new DgramUdpTransport(handler, counts, maxDatagram);
+  const libc = loadLibc();
+  if (libc) return new FfiUdpTransport(libc, handler, counts, maxDatagram);
+  if (kind === 'auto') return new DgramUdpTransport(handler, counts, maxDatagram);
+  throw new AgentError(
+    'USAGE',
+    `datapath ffi is not available on ${process.platform}-${process.arch}; allowed here: auto, dgram`,
+  );
+}

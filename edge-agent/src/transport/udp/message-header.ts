@@ -1,0 +1,12 @@
+/** `struct mmsghdr`, `struct iovec` of 64-bit Linux (glibc and musl differ only in padding that stays 0), as offsets in bytes. */
+export const MMSGHDR = {
+  name: 0,
+  nameLength: 8,
+  iov: 16,
+  iovLength: 24,
+  flags: 48,
+  length: 56,
+  bytes: 64,
+} as const;
+
+export const IOVEC = { base: 0, length: 8, bytes: 16 } as const;

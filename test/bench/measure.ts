@@ -1,0 +1,184 @@
+import { mkdirSync } from 'node:fs';
+import { type Bed, blast, idle, type Run } from './load.ts';
+import type { Address, Peer } from './peers.ts';
+import { type Running, start } from './processes.ts';
+import { highestRate } from './search.ts';
+import { type Forwarded, validate } from './validate.ts';
+
+/** Requests lost at the highest rate, at most. */
+const MAX_LOSS = 0.001;
+/** A run that lost more than this failed for good; below, one hiccup of the machine may have been the cause. */
+const HOPELESS_LOSS = 0.02;
+/** Pairs per second at which CPU and latency are compared. */
+export const FIXED_RATES = [10_000, 20_000, 30_000] as const;
+
+/** How long and how fine to measure. */
+export interface Effort {
+  probeSeconds: number;
+  fixedSeconds: number;
+  confirmSeconds: number;
+  tolerance: number;
+}
+export const THOROUGH: Effort = { probeSeconds: 2, fixedSeconds: 3, confirmSeconds: 5, tolerance: 0.03 };
+export const QUICK: Effort = { probeSeconds: 1, fixedSeconds: 1, confirmSeconds: 2, tolerance: 0.1 };
+
+/** Latency through a proxy, without one at the same rate, and the difference of the quantiles; µs. */
+export interface Latency {
+  rate: number;
+  through: { p50: number; p99: number };
+  direct: { p50: number; p99: number };
+  added: { p50: number; p99: number };
+}
+
+export interface Result {
+  peer: string;
+  title: string;
+  version: string;
+  configuration: string;
+  /** Highest pairs per second at < 0.1 % loss. */
+  max: number;
+  /** What stopped it there: the proxy, or a load that could do no more. */
+  limit: 'proxy' | 'load';
+  /** CPU µs per pair at {@link FIXED_RATES}; null where it lost more than 0.1 %. */
+  cpuMicros: (number | null)[];
+  /** Null where no rate passed. */
+  halfLoad: Latency | null;
+  addedBytes: number;
+  runs: Run[];
+}
+
+const good = (run: Run): boolean => run.loss < MAX_LOSS && run.paced;
+
+/** Repeats a near miss once, for every peer alike: one hiccup of a virtual machine in 2 s is more than 0.1 %. */
+async function secondChance(load: () => Promise<Run>): Promise<Run> {
+  const run = await load();
+  return good(run) || run.loss > HOPELESS_LOSS ? run : load();
+}
+
+/** The load alone, and how many pairs per second generator and sinks can do at all. */
+export interface Baseline {
+  max: number;
+  runs: Run[];
+}
+
+/** Measures the load alone: generator straight to the sinks. */
+export async function measureBaseline(bed: Bed, effort: Effort): Promise<Baseline> {
+  const runs: Run[] = [];
+  const load = async (rate: number) => {
+    const run = await blast(bed, bed.sinks, rate, effort.probeSeconds);
+    runs.push(run);
+    return run;
+  };
+  const max = await highestRate(async (rate) => good(await secondChance(() => load(rate))), 60_000, Infinity, 0.05);
+  return { max, runs };
+}
+
+/** Starts a peer, sees that it forwards rightly, measures it, stops it. */
+export async function measure(
+  bed: Bed,
+  baseline: Baseline,
+  effort: Effort,
+  peer: Peer,
+  command: string[],
+  proxy: Address,
+  directory: string,
+): Promise<Result> {
+  const process = start([bed.cores.proxy], command, directory);
+  try {
+    const forwarded = await Promise.race([validate(proxy, bed.client, peer.proxies), process.failed]);
+    return await new Measurement(bed, baseline, effort, process, proxy).result(peer, forwarded);
+  } catch (cause) {
+    throw new Error(`${peer.title}: ${(cause as Error).message}`, { cause });
+  } finally {
+    await process.stop();
+  }
+}
+
+/** An empty directory for one peer. */
+export function directoryOf(parent: string, peer: Peer): string {
+  const directory = `${parent}/${peer.name}`;
+  mkdirSync(directory);
+  return directory;
+}
+
+class Measurement {
+  readonly #bed: Bed;
+  readonly #baseline: Baseline;
+  readonly #effort: Effort;
+  readonly #process: Running;
+  readonly #proxy: Address;
+  readonly #runs: Run[] = [];
+
+  constructor(bed: Bed, baseline: Baseline, effort: Effort, process: Running, proxy: Address) {
+    this.#bed = bed;
+    this.#baseline = baseline;
+    this.#effort = effort;
+    this.#process = process;
+    this.#proxy = proxy;
+  }
+
+  async result(peer: Peer, forwarded: Forwarded): Promise<Result> {
+    await this.#load(10_000, 2); // warms compilers and caches; not counted
+    this.#runs.length = 0;
+    const fixed: Run[] = [];
+    for (const rate of FIXED_RATES) fixed.push(await secondChance(() => this.#load(rate, this.#effort.fixedSeconds)));
+    const max = await this.#highest(fixed);
+    return {
+      peer: peer.name,
+      title: peer.title,
+      version: peer.version() ?? '',
+      configuration: peer.configuration,
+      max,
+      limit: this.#limit(max),
+      cpuMicros: fixed.map((run) => (good(run) ? (run.cpuMicros ?? null) : null)),
+      halfLoad: max > 0 ? await this.#latency(Math.round(max / 200) * 100) : null,
+      addedBytes: forwarded.addedBytes,
+      runs: this.#runs,
+    };
+  }
+
+  async #load(rate: number, seconds: number): Promise<Run> {
+    const run = await blast(this.#bed, [this.#proxy], rate, seconds, this.#process);
+    this.#runs.push(run);
+    if (!good(run)) await idle(this.#process);
+    return run;
+  }
+
+  async #passes(rate: number, seconds: number): Promise<boolean> {
+    return good(await secondChance(() => this.#load(rate, seconds)));
+  }
+
+  /** Short probes find the rate, a longer run has to confirm it; each refusal lowers it by 3 %. */
+  async #highest(fixed: Run[]): Promise<number> {
+    const passed = fixed.filter(good).map((run) => run.rate);
+    const failed = fixed.filter((run) => !good(run)).map((run) => run.rate);
+    const { probeSeconds, confirmSeconds, tolerance } = this.#effort;
+    const low = Math.max(FIXED_RATES[0], ...passed);
+    const high = Math.min(Infinity, ...failed.filter((rate) => rate > low));
+    let rate = await highestRate((r) => this.#passes(r, probeSeconds), low, high, tolerance);
+    for (let refusals = 0; refusals < 8 && rate > 0; refusals++) {
+      if (await this.#passes(rate, confirmSeconds)) return rate;
+      rate = Math.floor((rate * 0.97) / 100) * 100;
+    }
+    return 0;
+  }
+
+  /** The load's, where the lowest failed run above `max` lost datagrams or its pace there, or where the load alone gets hardly further. */
+  #limit(max: number): 'proxy' | 'load' {
+    if (max > this.#baseline.max * 0.95) return 'load';
+    const failed = this.#runs.filter((run) => !good(run) && run.rate > max).sort((a, b) => a.rate - b.rate)[0];
+    return failed && (!failed.paced || failed.loadDrops > failed.sent * MAX_LOSS) ? 'load' : 'proxy';
+  }
+
+  async #latency(rate: number): Promise<Latency> {
+    const seconds = this.#effort.fixedSeconds;
+    const direct = await blast(this.#bed, this.#bed.sinks, rate, seconds);
+    const through = await this.#load(rate, seconds);
+    return {
+      rate,
+      through: { p50: through.p50, p99: through.p99 },
+      direct: { p50: direct.p50, p99: direct.p99 },
+      added: { p50: through.p50 - direct.p50, p99: through.p99 - direct.p99 },
+    };
+  }
+}

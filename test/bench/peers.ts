@@ -1,0 +1,136 @@
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Snapshot } from '@sipfleet/contract';
+
+const root = join(import.meta.dirname, '../..');
+
+export interface Address {
+  address: string;
+  port: number;
+}
+export const text = (a: Address): string => `${a.address}:${a.port}`;
+
+/** Where everything of one run stands, and what it is made from. */
+export interface Site {
+  proxy: Address;
+  client: Address;
+  sinks: Address[];
+  /** Path of the compiled bare forwarder. */
+  cfwd: string;
+  /** An empty directory of the peer's own. */
+  directory: string;
+  /** Where the agent leaves CPU profiles; left out: none are taken. */
+  profiles?: string;
+}
+
+/** A proxy that can be put under test. */
+export interface Peer {
+  name: string;
+  title: string;
+  /** It is a SIP proxy: lowers Max-Forwards and adds Record-Route (RFC 3261 §16.6). */
+  proxies: boolean;
+  /** Version as the program tells it; undefined: it is not on this machine. */
+  version(): string | undefined;
+  /** How to get it where it is missing. */
+  missing: string;
+  /** What it runs, in words for the report. */
+  configuration: string;
+  /** The command that serves `site`. */
+  command(site: Site): string[];
+}
+
+const cfwd: Peer = {
+  name: 'cfwd',
+  title: 'Bare C forwarder',
+  proxies: false,
+  version: () => 'this repository',
+  missing: '',
+  configuration: 'recvmmsg/sendmmsg, adds and removes one Via line, parses nothing: the bound, not a proxy',
+  command: (site) => [
+    site.cfwd,
+    ...['--listen', text(site.proxy), '--client', text(site.client)],
+    ...site.sinks.flatMap((sink) => ['--backend', text(sink)]),
+  ],
+};
+
+/** Shared memory is only a bound: with Kamailio's default of 64 MB `tm` runs out of it within two seconds of this load. */
+const KAMAILIO_FLAGS = ['-x', 'fm', '-X', 'fm', '-m', '2048'];
+
+function kamailio(name: string, title: string, define: string[]): Peer {
+  return {
+    name,
+    title,
+    proxies: true,
+    version: () =>
+      /version: kamailio (\S+)/.exec(spawnSync('kamailio', ['-v'], { encoding: 'utf8' }).stdout ?? '')?.[1],
+    missing: 'kamailio is not installed; on Debian: apt-get install kamailio',
+    configuration: ['kamailio.cfg, children=2,', ...KAMAILIO_FLAGS, ...define].join(' '),
+    command(site) {
+      writeFileSync(
+        join(site.directory, 'dispatcher.list'),
+        site.sinks.map((sink) => `1 sip:${text(sink)}\n`).join(''),
+      );
+      return [
+        ...['kamailio', '-f', join(import.meta.dirname, 'kamailio.cfg'), '-DD', '-E', '-w', site.directory],
+        ...['-l', `udp:${text(site.proxy)}`, ...KAMAILIO_FLAGS, ...define],
+      ];
+    },
+  };
+}
+
+/** One farm with everything on that an operator gets: hash over the callee's user, tokens, Record-Route, an OPTIONS check, counters. */
+function benchSnapshot(site: Site): Snapshot {
+  return Snapshot.parse({
+    format: 1,
+    site: 'bench',
+    generation: 1,
+    farms: [
+      {
+        spec: {
+          kind: 'Farm',
+          name: 'bench',
+          sites: ['bench'],
+          listeners: [{ transport: 'udp', ...site.proxy }],
+          backends: site.sinks.map((sink, i) => ({ name: `sink${i + 1}`, ...sink })),
+          checks: [{ name: 'ping', type: 'options', interval: '1s', timeout: '500ms' }],
+        },
+        revision: 1,
+        tokenKeys: [{ id: 1, key: randomBytes(16).toString('hex') }],
+      },
+    ],
+  });
+}
+
+function agent(name: string, title: string, datapath: 'ffi' | 'dgram'): Peer {
+  return {
+    name,
+    title,
+    proxies: true,
+    version: () => `node ${process.version}`,
+    missing: '',
+    configuration: `--workers 1 --datapath ${datapath}; hash over user, tokens, Record-Route, OPTIONS check every 1 s, counters`,
+    command(site) {
+      const snapshot = join(site.directory, 'snapshot.json');
+      const data = join(site.directory, 'data');
+      mkdirSync(data);
+      writeFileSync(snapshot, JSON.stringify(benchSnapshot(site)), { mode: 0o600 });
+      return [
+        process.execPath,
+        ...(site.profiles ? ['--cpu-prof', '--cpu-prof-dir', site.profiles] : []),
+        join(root, 'edge-agent/src/main.ts'),
+        ...['--snapshot', snapshot, '--data', data, '--workers', '1', '--admin', '127.0.0.1:0'],
+        ...['--address', site.proxy.address, '--datapath', datapath],
+      ];
+    },
+  };
+}
+
+export const PEERS: readonly Peer[] = [
+  cfwd,
+  kamailio('kamailio', 'Kamailio, stateless', []),
+  kamailio('kamailio-tm', 'Kamailio, tm', ['-A', 'WITH_TM']),
+  agent('sipfleet', 'Sipfleet', 'ffi'),
+  agent('sipfleet-dgram', 'Sipfleet, dgram datapath', 'dgram'),
+];

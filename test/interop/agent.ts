@@ -1,0 +1,114 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Farm, type FarmInput, Snapshot } from '@sipfleet/contract';
+import type { Host } from '../netns/host.ts';
+import type { Process } from '../netns/process.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'edge-agent', 'src', 'main.ts');
+
+/** Signs the tokens of every test farm: all agents of a farm share its keys. */
+const TOKEN_KEY = { id: 1, key: '00112233445566778899aabbccddeeff' };
+
+/** A farm as the control plane would hand it to an agent. */
+export function snapshotOf(farm: FarmInput, generation = 1): Snapshot {
+  return Snapshot.parse({
+    format: 1,
+    site: farm.sites[0],
+    generation,
+    farms: [{ spec: Farm.parse(farm), revision: generation, tokenKeys: [TOKEN_KEY] }],
+  });
+}
+
+export interface AgentOptions {
+  host: Host;
+  farm: FarmInput;
+  workers: number;
+  /** Two agents of one farm need different names. */
+  name?: string;
+  datapath?: 'auto' | 'ffi' | 'dgram';
+}
+
+interface ReadyLine {
+  admin: { host: string; port: number };
+  listeners: { transport: string; address: string; port: number }[];
+}
+
+/** An edge agent as an operator starts it, run from a snapshot file. */
+export class Agent {
+  readonly process: Process;
+  readonly #host: Host;
+  readonly #directory: string;
+  #ready: ReadyLine | undefined;
+  #generation = 1;
+
+  private constructor(options: AgentOptions) {
+    this.#host = options.host;
+    this.#directory = mkdtempSync(join(tmpdir(), 'sipfleet-agent-'));
+    this.#write(options.farm);
+    this.process = options.host.spawn(process.execPath, [
+      MAIN,
+      ...['--snapshot', this.#snapshotFile, '--data', this.#directory, '--name', options.name ?? 'edge'],
+      ...['--workers', String(options.workers), '--admin', '127.0.0.1:0', '--datapath', options.datapath ?? 'auto'],
+      ...['--address', options.host.ipv4],
+    ]);
+  }
+
+  /** Resolves once it serves. */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const agent = new Agent(options);
+    const [line] = await agent.process.sees(/^\{.*"msg":"ready".*$/m);
+    agent.#ready = JSON.parse(line) as ReadyLine;
+    return agent;
+  }
+
+  /** The port that a listener is really bound to. */
+  port(transport: 'udp' | 'tcp'): number {
+    const listener = this.#ready?.listeners.find((l) => l.transport === transport);
+    if (!listener) throw new Error(`the agent has no ${transport} listener`);
+    return listener.port;
+  }
+
+  /** Gives it another farm. Resolves once that is in effect. */
+  async reload(farm: FarmInput): Promise<void> {
+    this.#generation++;
+    this.#write(farm);
+    const from = this.process.output.length;
+    this.process.signal('SIGHUP');
+    await this.process.sees(/"msg":"snapshot applied"/, { from });
+  }
+
+  /** Resolves when health checks have brought a backend into a state. */
+  async backendBecomes(backend: string, state: 'up' | 'down', { from = 0 } = {}): Promise<void> {
+    await this.process.sees(new RegExp(`^\\{.*"backend":"${backend}".*"msg":"backend ${state}"`, 'm'), { from });
+  }
+
+  /** A document of its local HTTP, such as `/metrics`. */
+  async get(path: string): Promise<string> {
+    const { host, port } = (this.#ready as ReadyLine).admin;
+    const script = `fetch('http://${host}:${port}${path}').then((r) => r.text()).then((t) => process.stdout.write(t))`;
+    return this.#host.spawn(process.execPath, ['-e', script]).succeeds();
+  }
+
+  /** The sum of a metric's series whose labels contain all of `labels`, `farm="pbx"` and the like. */
+  async metric(name: string, ...labels: string[]): Promise<number> {
+    const lines = (await this.get('/metrics')).split('\n').filter((line) => new RegExp(`^${name}[ {]`).test(line));
+    return lines
+      .filter((line) => labels.every((label) => line.includes(label)))
+      .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+
+  /** Ends it. Safe to call twice. */
+  async close(): Promise<void> {
+    await this.process.end('SIGTERM');
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  get #snapshotFile(): string {
+    return join(this.#directory, 'snapshot.json');
+  }
+
+  #write(farm: FarmInput): void {
+    writeFileSync(this.#snapshotFile, JSON.stringify(snapshotOf(farm, this.#generation)));
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * SIPp scenarios as code. CSV fields: 0 user, 1 its `[authentication …]`, 2 callee. Key: `domain`.
+ * Via carries rport (RFC 3581): a phone behind NAT is answered where it sent from.
+ */
+
+const VIA = 'Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]';
+const CONTACT = 'Contact: <sip:[field0]@[local_ip]:[local_port];transport=[transport]>';
+const ANSWER_CONTACT = 'Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>';
+const SDP = `v=0
+o=sipp 1 1 IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000`;
+
+/**
+ * Between two messages that may overtake each other, on a PBX with several processes as on the Internet: what a person takes
+ * to pick up, or to say a word.
+ */
+const PAUSE_MS = 100;
+
+/** One message: lines and, where given, a body. Retransmitted over UDP after 500 ms as RFC 3261 §17 has it. */
+const send = (lines: string[], options: { body?: string; retransmit?: boolean } = {}) => `
+  <send${options.retransmit ? ' retrans="500"' : ''}><![CDATA[
+${[...lines, ...(options.body ? ['Content-Type: application/sdp'] : []), 'Content-Length: [len]'].join('\n')}
+
+${options.body ?? ''}
+]]></send>`;
+
+const scenario = (name: string, steps: string) =>
+  `<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="${name}">${steps}\n</scenario>\n`;
+
+const register = (sequence: number, extra: string[]) =>
+  send(
+    [
+      'REGISTER sip:[domain] SIP/2.0',
+      VIA,
+      'Max-Forwards: 70',
+      'From: <sip:[field0]@[domain]>;tag=r[pid]-[call_number]',
+      'To: <sip:[field0]@[domain]>',
+      'Call-ID: [call_id]',
+      `CSeq: ${sequence} REGISTER`,
+      CONTACT,
+      'Expires: 600',
+      ...extra,
+    ],
+    { retransmit: true },
+  );
+
+const REGISTRATION = `${register(1, [])}
+  <recv response="100" optional="true"/>
+  <recv response="401" auth="true"/>${register(2, ['[field1]'])}
+  <recv response="100" optional="true"/>
+  <recv response="200"/>`;
+
+/** REGISTER → 401 → REGISTER with Authorization → 200. */
+export const registerScenario = scenario('register', REGISTRATION);
+
+/** Registers and then keeps its socket: with {@link answerScenario} beside it, a phone. */
+export const phoneScenario = scenario('phone', `${REGISTRATION}\n  <pause milliseconds="3600000"/>`);
+
+const invite = (sequence: number, extra: string[]) =>
+  send(
+    [
+      'INVITE sip:[field2]@[domain] SIP/2.0',
+      VIA,
+      'Max-Forwards: 70',
+      'From: <sip:[field0]@[domain]>;tag=c[pid]-[call_number]',
+      'To: <sip:[field2]@[domain]>',
+      'Call-ID: [call_id]',
+      `CSeq: ${sequence} INVITE`,
+      CONTACT,
+      ...extra,
+    ],
+    { body: SDP, retransmit: true },
+  );
+
+const inDialog = (method: string, sequence: number, retransmit: boolean) =>
+  send(
+    [
+      `${method} [next_url] SIP/2.0`,
+      VIA,
+      '[routes]',
+      'Max-Forwards: 70',
+      'From: <sip:[field0]@[domain]>;tag=c[pid]-[call_number]',
+      'To: <sip:[field2]@[domain]>[peer_tag_param]',
+      'Call-ID: [call_id]',
+      `CSeq: ${sequence} ${method}`,
+    ],
+    { retransmit },
+  );
+
+/** RFC 3261 §17.1.1.3: the ACK of a failure goes hop by hop, with the branch of its INVITE. */
+const ackOfChallenge = send([
+  'ACK sip:[field2]@[domain] SIP/2.0',
+  // Three steps back stands the INVITE.
+  VIA.replace('[branch]', '[branch-3]'),
+  'Max-Forwards: 70',
+  'From: <sip:[field0]@[domain]>;tag=c[pid]-[call_number]',
+  'To: <sip:[field2]@[domain]>[peer_tag_param]',
+  'Call-ID: [call_id]',
+  'CSeq: 1 ACK',
+]);
+
+/** The seed's call: INVITE, 100, 180, 200, ACK, (hold), BYE, 200. `challenged`: the PBX answers the first INVITE with 407. */
+export function callScenario(options: { challenged: boolean; holdMs?: number }): string {
+  const challenge = `${invite(1, [])}
+  <recv response="100" optional="true"/>
+  <recv response="407" auth="true"/>${ackOfChallenge}${invite(2, ['[field1]'])}`;
+  const sequence = options.challenged ? 2 : 1;
+  return scenario(
+    'call',
+    `${options.challenged ? challenge : invite(1, [])}
+  <recv response="100"/>
+  <recv response="180"/>
+  <recv response="200" rrs="true"/>${inDialog('ACK', sequence, false)}
+  <pause milliseconds="${options.holdMs ?? PAUSE_MS}"/>${inDialog('BYE', sequence + 1, true)}
+  <recv response="200"/>`,
+  );
+}
+
+const answer = (status: string, options: { body?: string; retransmit?: boolean } = {}, invites = true) =>
+  send(
+    [
+      `SIP/2.0 ${status}`,
+      '[last_Via:]',
+      ...(invites ? ['[last_Record-Route:]'] : []),
+      '[last_From:]',
+      invites ? '[last_To:];tag=a[pid]-[call_number]' : '[last_To:]',
+      '[last_Call-ID:]',
+      '[last_CSeq:]',
+      ...(invites ? [ANSWER_CONTACT] : []),
+    ],
+    options,
+  );
+
+/** The callee: INVITE → 180, 200 → ACK → BYE → 200. */
+export const answerScenario = scenario(
+  'answer',
+  `
+  <recv request="INVITE" crlf="true"/>${answer('180 Ringing')}
+  <pause milliseconds="${PAUSE_MS}"/>${answer('200 OK', { body: SDP, retransmit: true })}
+  <recv request="ACK"/>
+  <recv request="BYE"/>${answer('200 OK', {}, false)}
+  <timewait milliseconds="200"/>`,
+);

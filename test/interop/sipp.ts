@@ -1,0 +1,128 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Host, hostPort } from '../netns/host.ts';
+import type { Process } from '../netns/process.ts';
+
+export interface SippOptions {
+  host: Host;
+  /** SIPp binds this address of the host; left out: its IPv4 address. */
+  address?: string;
+  port: number;
+  /** Where every message is sent: the service's address. */
+  target: string;
+  transport?: 'udp' | 'tcp';
+  scenario: string;
+  /** Plays the calls that come in, where `scenario` registers. */
+  outOfCall?: string;
+  domain: string;
+  /** CSV rows; see scenarios.ts for the fields. */
+  rows?: string[][];
+  calls?: number;
+  /** New calls per second. */
+  rate?: number;
+  /** Calls at once. */
+  limit?: number;
+  /** Fixed start of every Call-ID; left out, SIPp makes its own. */
+  callId?: string;
+  deadline?: number;
+}
+
+export interface SippResult {
+  successful: number;
+  failed: number;
+  retransmissions: number;
+}
+
+/** A running SIPp. */
+export class Sipp {
+  readonly process: Process;
+  readonly #directory: string;
+  readonly #deadline: number;
+
+  constructor(options: SippOptions) {
+    this.#directory = mkdtempSync(join(tmpdir(), 'sipfleet-sipp-'));
+    this.#deadline = options.deadline ?? 90_000;
+    this.process = options.host.spawn('sipp', this.#args(options), { cwd: this.#directory, env: { TERM: 'dumb' } });
+  }
+
+  /** Waits until all calls have ended. Rejects, with SIPp's own words, when one failed. */
+  async finished(): Promise<SippResult> {
+    try {
+      await this.process.succeeds(this.#deadline);
+      return this.result();
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.#read('errors')}`, { cause: error });
+    } finally {
+      await this.end();
+    }
+  }
+
+  /** Counts since the start. Written by SIPp once a second and at its end. */
+  result(): SippResult {
+    const [head, ...rows] = this.#read('statistics').trim().split('\n');
+    const names = head?.split(';') ?? [];
+    const last = rows.at(-1)?.split(';') ?? [];
+    const of = (name: string) => Number(last[names.indexOf(name)] ?? Number.NaN);
+    return {
+      successful: of('SuccessfulCall(C)'),
+      failed: of('FailedCall(C)'),
+      retransmissions: of('Retransmissions(C)'),
+    };
+  }
+
+  /** SIPp's error log: what came unexpected. */
+  get errors(): string {
+    return this.#read('errors');
+  }
+
+  async end(): Promise<void> {
+    await this.process.end('SIGTERM');
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #read(name: string): string {
+    try {
+      return readFileSync(join(this.#directory, name), 'utf8');
+    } catch {
+      return ''; // Not written (yet).
+    }
+  }
+
+  #args(options: SippOptions): string[] {
+    const file = (name: string, text: string) => {
+      const path = join(this.#directory, name);
+      writeFileSync(path, text);
+      return path;
+    };
+    const address = options.address ?? options.host.ipv4;
+    const calls = options.calls ?? options.rows?.length ?? 1;
+    return [
+      options.target,
+      ...['-sf', file('scenario.xml', options.scenario)],
+      ...(options.outOfCall ? ['-oocsf', file('out-of-call.xml', options.outOfCall)] : []),
+      ...(options.rows
+        ? ['-inf', file('rows.csv', `SEQUENTIAL\n${options.rows.map((row) => row.join(';')).join('\n')}\n`)]
+        : []),
+      ...['-i', address, '-p', String(options.port), '-mi', address],
+      ...['-t', options.transport === 'tcp' ? 't1' : 'u1'],
+      ...['-key', 'domain', options.domain],
+      ...['-m', String(calls), '-r', String(options.rate ?? 10), '-l', String(options.limit ?? 1000)],
+      ...(options.callId ? ['-cid_str', `${options.callId}-%u`] : []),
+      ...['-nostdin', '-skip_rlimit', '-fd', '1', '-trace_stat', '-stf', join(this.#directory, 'statistics')],
+      ...['-trace_err', '-error_file', join(this.#directory, 'errors')],
+      // Keeps a lost message from holding the whole run; a call that ends this way counts as failed.
+      ...['-recv_timeout', '20000'],
+    ];
+  }
+}
+
+/** One CSV row for a user. */
+export const row = (user: string, password: string, callee = ''): string[] => [
+  user,
+  `[authentication username=${user} password=${password}]`,
+  callee,
+];
+
+/** `sip:` target of a service address. */
+export const target = (address: string, port = 5060): string => hostPort(address, port);
