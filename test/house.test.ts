@@ -59,7 +59,7 @@ const HOUSES: House[] = [
   {
     root: 'control-plane/src',
     common: [],
-    wiring: ['server.ts', 'admin-token.ts', 'app.ts', 'lambda'],
+    wiring: ['server.ts', 'app.ts', 'lambda'],
     rooms: {
       // The shapes of the HTTP API, shared by both of its ends.
       'api.ts': [],

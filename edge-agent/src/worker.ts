@@ -5,6 +5,7 @@ import type { Output } from './proxy/context.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
+import { DROP } from './telemetry/slab.ts';
 import { createCounts } from './transport/counts.ts';
 import { openMailbox } from './transport/mailbox.ts';
 import { createStreamTransport } from './transport/tcp.ts';
@@ -70,7 +71,13 @@ function drainMail(): void {
 }
 
 /** One piece, for mail that is passed on as it came. */
-const piece = { count: 1, bytes: [new Uint8Array(0)] as Uint8Array[], start: new Int32Array(1), end: new Int32Array(1), length: 0 };
+const piece = {
+  count: 1,
+  bytes: [new Uint8Array(0)] as Uint8Array[],
+  start: new Int32Array(1),
+  end: new Int32Array(1),
+  length: 0,
+};
 
 const output: Output = {
   arena() {
@@ -82,8 +89,16 @@ const output: Output = {
     sockets.udp(listener.index)?.send(to, message);
   },
   stream(listener, worker, to, message) {
-    const sent = worker === start.index ? sendHere(to, message) : mail.post(worker, to.connection, message);
-    if (sent) running!.counters.sent(listener.index, message.length);
+    const { counters } = running!;
+    if (worker !== start.index) {
+      if (worker >= start.workers) return false;
+      // Its own reason, and so no "unknown flow" besides: the connection may well be there.
+      if (mail.post(worker, to.connection, message)) counters.sent(listener.index, message.length);
+      else counters.drop(DROP.mailbox_full);
+      return true;
+    }
+    const sent = sendHere(to, message);
+    if (sent) counters.sent(listener.index, message.length);
     return sent;
   },
   dial(listener, to, message) {

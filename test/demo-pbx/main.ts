@@ -1,19 +1,26 @@
 import { parseArgs } from 'node:util';
 import { parseHostPort } from '../../control-plane/contract/src/address.ts';
 import { type Pbx, startPbx } from './pbx.ts';
+import { ALGORITHMS, type Algorithm } from './registrar.ts';
 
 const USAGE = `Demo PBXs for trying Sipfleet out; no part of the product.
 
-usage: node test/demo-pbx/main.ts [--listen HOST:PORT]… [--media ADDRESS] [--any-port]
+usage: node test/demo-pbx/main.ts [--listen HOST:PORT]… [--media ADDRESS] [--digest LIST] [--any-port]
   --listen    one PBX per option; port 0: any (default 127.0.0.1:0, twice)
   --media     the address that phones send their media to (default: that of the PBX)
+  --digest    algorithms offered, the preferred first (default SHA-256,MD5)
   --any-port  take another port where the asked one is taken
 `;
 
-async function start(text: string, media: string | undefined, anyPort: boolean): Promise<Pbx> {
+interface Settings {
+  mediaHost?: string;
+  algorithms: Algorithm[];
+}
+
+async function start(text: string, settings: Settings, anyPort: boolean): Promise<Pbx> {
   const at = parseHostPort(text);
   if (!at) throw new Error(`--listen: found ${text}; allowed: HOST:PORT`);
-  const options = { ...at, ...(media === undefined ? {} : { mediaHost: media }) };
+  const options = { ...at, ...settings };
   try {
     return await startPbx(options);
   } catch (error) {
@@ -23,19 +30,30 @@ async function start(text: string, media: string | undefined, anyPort: boolean):
   }
 }
 
+function algorithm(text: string): Algorithm {
+  const found = ALGORITHMS.find((a) => a === text);
+  if (!found) throw new Error(`--digest: found ${text}; allowed: ${ALGORITHMS.join(', ')}`);
+  return found;
+}
+
 /** Until told to stop: by SIGTERM or Ctrl-C, or, started by `sipfleet up`, by the end of the channel to it. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       listen: { type: 'string', multiple: true, default: ['127.0.0.1:0', '127.0.0.1:0'] },
       media: { type: 'string' },
+      digest: { type: 'string', default: ALGORITHMS.join(',') },
       'any-port': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return void process.stdout.write(USAGE);
+  const settings: Settings = {
+    algorithms: values.digest.split(',').map(algorithm),
+    ...(values.media === undefined ? {} : { mediaHost: values.media }),
+  };
   const pbxs: Pbx[] = [];
-  for (const listen of values.listen) pbxs.push(await start(listen, values.media, values['any-port']));
+  for (const listen of values.listen) pbxs.push(await start(listen, settings, values['any-port']));
   const stop = () => {
     process.channel?.unref();
     for (const pbx of pbxs.splice(0)) void pbx.close();

@@ -65,7 +65,7 @@ test('the echo answers the first audio stream and refuses the others', () => {
 
 test('the registrar offers SHA-256 above MD5 and calls an old nonce stale', () => {
   let now = 1_000_000;
-  const registrar = new Registrar(passwordOf, () => now);
+  const registrar = new Registrar({ passwordOf, now: () => now });
   const register = invite.replaceAll('INVITE', 'REGISTER').replace('echo@x', 'bonnie@x');
   const challenge = registrar.register(SipMessage.parse(Buffer.from(register))!);
   expect(challenge.status).toBe(401);

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { Echo } from './echo.ts';
 import { hostText, type Peer, parameter, responseTarget, SipMessage, splitList, uriOf } from './message.ts';
-import { Registrar } from './registrar.ts';
+import { type Algorithm, Registrar } from './registrar.ts';
 import { passwordOf } from './users.ts';
 
 export interface PbxOptions {
@@ -13,6 +13,8 @@ export interface PbxOptions {
   port: number;
   /** Where phones send their media; the address of `host` if left out. */
   mediaHost?: string;
+  /** Digest algorithms offered, in this order; SHA-256 and MD5 if left out. */
+  algorithms?: readonly Algorithm[];
 }
 
 export interface Pbx {
@@ -33,7 +35,7 @@ export async function startPbx(options: PbxOptions): Promise<Pbx> {
   await once(socket, 'listening');
   const { port } = socket.address();
   const sentBy = `${hostText(host)}:${port}`;
-  const registrar = new Registrar(passwordOf);
+  const registrar = new Registrar({ passwordOf, ...(options.algorithms && { algorithms: options.algorithms }) });
   // An address that answers with ICMP must not end the process; the sender's timers do the rest.
   socket.on('error', () => {});
   const send = (message: SipMessage, to: Peer) => {
@@ -54,16 +56,20 @@ export async function startPbx(options: PbxOptions): Promise<Pbx> {
     if (message.isRequest) handleRequest(context, message, from);
     else handleResponse(context, message);
   });
+  let closed: Promise<void> | undefined;
   return {
     host,
     port,
     get calls() {
       return echo.calls;
     },
-    async close() {
-      echo.close();
-      socket.close();
-      await once(socket, 'close');
+    close() {
+      closed ??= (async () => {
+        echo.close();
+        socket.close();
+        await once(socket, 'close');
+      })();
+      return closed;
     },
   };
 }

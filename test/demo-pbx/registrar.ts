@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import {
+  type DigestAlgorithm,
   type DigestCredentials,
   formatChallenge,
   parseCredentials,
@@ -12,8 +13,16 @@ import { REALM } from './users.ts';
 /** Seconds. Short, so that a phone finds its way again soon after a PBX went away. */
 const EXPIRES = { min: 10, max: 120 } as const;
 const NONCE_LIFE_MS = 60_000;
-/** RFC 8760 §2.3: the preferred algorithm on top. */
-const ALGORITHMS = ['SHA-256', 'MD5'] as const;
+/** What is offered and accepted. RFC 8760 §2.3: the preferred algorithm on top. */
+export const ALGORITHMS = ['SHA-256', 'MD5'] as const satisfies DigestAlgorithm[];
+export type Algorithm = (typeof ALGORITHMS)[number];
+
+export interface RegistrarOptions {
+  passwordOf(user: string): string | undefined;
+  algorithms?: readonly Algorithm[];
+  now?: () => number;
+}
+
 const MAX_CONTACTS = 8;
 
 export interface Binding {
@@ -30,12 +39,14 @@ export interface Binding {
 /** RFC 3261 §10.3 with digest authentication and Path; bindings are kept in memory. */
 export class Registrar {
   readonly #passwordOf: (user: string) => string | undefined;
+  readonly #algorithms: readonly Algorithm[];
   readonly #now: () => number;
   readonly #key = randomBytes(16);
   readonly #bindings = new Map<string, Binding[]>();
 
-  constructor(passwordOf: (user: string) => string | undefined, now: () => number = Date.now) {
+  constructor({ passwordOf, algorithms = ALGORITHMS, now = Date.now }: RegistrarOptions) {
     this.#passwordOf = passwordOf;
+    this.#algorithms = algorithms;
     this.#now = now;
   }
 
@@ -121,7 +132,7 @@ export class Registrar {
     const { algorithm, username, realm } = credentials;
     const password = this.#passwordOf(username);
     // A response without qop (RFC 2069) can be replayed to any server: not accepted where qop was offered.
-    if (password === undefined || credentials.qop === undefined || !ALGORITHMS.some((a) => a === algorithm))
+    if (password === undefined || credentials.qop === undefined || !this.#algorithms.some((a) => a === algorithm))
       return false;
     return verifyCredentials(credentials, secretOf(algorithm, username, realm, password), method);
   }
@@ -129,7 +140,7 @@ export class Registrar {
   #challenge(request: SipMessage, stale: boolean): SipMessage {
     const response = request.reply(401, 'Unauthorized', randomBytes(6).toString('hex'));
     const nonce = this.#nonce(this.#now());
-    const challenges = ALGORITHMS.map((algorithm) => ({ realm: REALM, nonce, algorithm, qop: ['auth'], stale }));
+    const challenges = this.#algorithms.map((algorithm) => ({ realm: REALM, nonce, algorithm, qop: ['auth'], stale }));
     response.set('WWW-Authenticate', challenges.map(formatChallenge));
     return response;
   }

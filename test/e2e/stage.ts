@@ -1,6 +1,6 @@
 import type { FarmInput } from '@sipfleet/contract';
 import { afterEach, beforeEach } from 'vitest';
-import { Agent, type AgentOptions } from '../interop/agent.ts';
+import { Agent, type AgentOptions, type JoinedAgentOptions } from '../interop/agent.ts';
 import { Baresip, type BaresipOptions } from '../interop/baresip.ts';
 import { Kamailio, type KamailioOptions, whereRegistered } from '../interop/kamailio.ts';
 import { answerScenario, phoneScenario, registerScenario } from '../interop/scenarios.ts';
@@ -40,7 +40,7 @@ export class Stage {
   /** Both PBXs, without a shared location database. */
   async startPbxs(options: Partial<KamailioOptions> = {}): Promise<[Kamailio, Kamailio]> {
     for (const host of [this.net.pbx1, this.net.pbx2])
-      this.pbxs.push(this.#keep(await Kamailio.start({ host, port: 5060, ipv6: true, users: USERS, ...options })));
+      this.pbxs.push(this.keep(await Kamailio.start({ host, port: 5060, ipv6: true, users: USERS, ...options })));
     return this.pbxs as [Kamailio, Kamailio];
   }
 
@@ -68,9 +68,13 @@ export class Stage {
   async startAgent(options: Partial<AgentOptions> & { workers: number }): Promise<Agent> {
     const host = options.host ?? this.net.agentA;
     if (host === this.net.agentA) await this.net.moveVip(this.net.agentA);
-    const agent = this.#keep(await Agent.start({ host, farm: this.farm(), ...options }));
-    this.#agents.push(agent);
-    return agent;
+    return this.#keepAgent(await Agent.start({ host, farm: this.farm(), ...options }));
+  }
+
+  /** An agent of a control plane on agentA, which gets the VIP. */
+  async joinAgent(options: Omit<JoinedAgentOptions, 'host'>): Promise<Agent> {
+    await this.net.moveVip(this.net.agentA);
+    return this.#keepAgent(await Agent.start({ host: this.net.agentA, ...options }));
   }
 
   /** Records on a machine's link until {@link Capture.stop}. */
@@ -104,7 +108,7 @@ export class Stage {
   async baresip(user: User, host: Namespace, options: Partial<BaresipOptions> = {}): Promise<Baresip> {
     const password = USERS[user];
     const outbound = this.service;
-    return this.#keep(await Baresip.start({ host, port: 5062, user, password, domain: DOMAIN, outbound, ...options }));
+    return this.keep(await Baresip.start({ host, port: 5062, user, password, domain: DOMAIN, outbound, ...options }));
   }
 
   /** The last words of everybody, for a test that failed. */
@@ -119,9 +123,15 @@ export class Stage {
     await this.net.remove();
   }
 
-  #keep<T extends Closable>(closable: T): T {
+  /** Closes it with the stage. */
+  keep<T extends Closable>(closable: T): T {
     this.#closables.push(closable);
     return closable;
+  }
+
+  #keepAgent(agent: Agent): Agent {
+    this.#agents.push(agent);
+    return this.keep(agent);
   }
 
   #keepSipp(sipp: Sipp): Sipp {

@@ -20,13 +20,24 @@ export function snapshotOf(farm: FarmInput, generation = 1): Snapshot {
   });
 }
 
-export interface AgentOptions {
+interface Common {
   host: Host;
-  farm: FarmInput;
   workers: number;
   /** Two agents of one farm need different names. */
   name?: string;
   datapath?: 'auto' | 'ffi' | 'dgram';
+}
+
+/** Run from a snapshot file. */
+export interface AgentOptions extends Common {
+  farm: FarmInput;
+}
+
+/** Joined to a control plane; without a token from what `data` holds of an earlier start. */
+export interface JoinedAgentOptions extends Common {
+  controlPlane: string;
+  joinToken?: string;
+  data: string;
 }
 
 interface ReadyLine {
@@ -42,20 +53,19 @@ export class Agent {
   #ready: ReadyLine | undefined;
   #generation = 1;
 
-  private constructor(options: AgentOptions) {
+  private constructor(options: AgentOptions | JoinedAgentOptions) {
     this.#host = options.host;
     this.#directory = mkdtempSync(join(tmpdir(), 'sipfleet-agent-'));
-    this.#write(options.farm);
     this.process = options.host.spawn(process.execPath, [
       MAIN,
-      ...['--snapshot', this.#snapshotFile, '--data', this.#directory, '--name', options.name ?? 'edge'],
-      ...['--workers', String(options.workers), '--admin', '127.0.0.1:0', '--datapath', options.datapath ?? 'auto'],
-      ...['--address', options.host.ipv4],
+      ...('farm' in options ? this.#fromFile(options) : fromControlPlane(options)),
+      ...['--name', options.name ?? 'edge', '--workers', String(options.workers)],
+      ...['--admin', '127.0.0.1:0', '--datapath', options.datapath ?? 'auto', '--address', options.host.ipv4],
     ]);
   }
 
   /** Resolves once it serves. */
-  static async start(options: AgentOptions): Promise<Agent> {
+  static async start(options: AgentOptions | JoinedAgentOptions): Promise<Agent> {
     const agent = new Agent(options);
     const [line] = await agent.process.sees(/^\{.*"msg":"ready".*$/m);
     agent.#ready = JSON.parse(line) as ReadyLine;
@@ -108,7 +118,17 @@ export class Agent {
     return join(this.#directory, 'snapshot.json');
   }
 
+  #fromFile({ farm }: AgentOptions): string[] {
+    this.#write(farm);
+    return ['--snapshot', this.#snapshotFile, '--data', this.#directory];
+  }
+
   #write(farm: FarmInput): void {
     writeFileSync(this.#snapshotFile, JSON.stringify(snapshotOf(farm, this.#generation)));
   }
 }
+
+const fromControlPlane = ({ controlPlane, joinToken, data }: JoinedAgentOptions): string[] => [
+  ...['--control-plane', controlPlane, '--data', data],
+  ...(joinToken ? ['--join-token', joinToken] : []),
+];

@@ -37,8 +37,12 @@ export async function testCli(): Promise<TestCli> {
     async sipfleet(args, overrides = {}) {
       const ran = { code: -1, out: '', err: '' };
       const io: Io = {
-        out: (text) => void (ran.out += text),
-        err: (text) => void (ran.err += text),
+        out: (text) => {
+          ran.out += text;
+        },
+        err: (text) => {
+          ran.err += text;
+        },
         readInput: async () => '',
         ask: async () => undefined,
         env: { SIPFLEET_TOKEN: token, SIPFLEET_URL: 'http://control-plane.test' },
@@ -47,7 +51,7 @@ export async function testCli(): Promise<TestCli> {
         fetch: (async (url, init) => control.app.request(String(url), init)) as typeof fetch,
         ...overrides,
       };
-      ran.code = await run(args.split(' '), io, launchers);
+      ran.code = await run(args.split(' ').filter(Boolean), io, launchers);
       return ran;
     },
   };

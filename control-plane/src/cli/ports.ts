@@ -41,25 +41,38 @@ const REASONS: Record<string, string> = {
   EACCES: 'not permitted; ports below 1024 need privileges',
 };
 
-/** Throws {@link CliError} where the port cannot be bound. `flag` is what the user would change. */
-export async function checkPort(transport: 'udp' | 'tcp', at: HostPort, flag: string): Promise<void> {
+/** Throws {@link CliError} where the port cannot be bound. `flag` is what the user would change; `tolerated`: errors that are none. */
+export async function checkPort(
+  transport: 'udp' | 'tcp',
+  at: HostPort,
+  flag: string,
+  tolerated: readonly string[] = [],
+): Promise<void> {
   try {
     await TRY[transport](at);
   } catch (error) {
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    const reason = REASONS[code] ?? message;
-    throw new CliError(`cannot listen on ${transport} ${formatHostPort(at)} (${flag}): ${reason}`, { cause: error });
+    if (!tolerated.includes((error as NodeJS.ErrnoException).code ?? '')) throw explained(transport, at, flag, error);
   }
 }
 
+function explained(transport: 'udp' | 'tcp', at: HostPort, flag: string, cause: unknown): CliError {
+  const { code = '', message } = cause as NodeJS.ErrnoException;
+  return new CliError(`cannot listen on ${transport} ${formatHostPort(at)} (${flag}): ${REASONS[code] ?? message}`, {
+    cause,
+  });
+}
+
 /** A port that is free for UDP and for TCP. */
-export async function freePort(host: string): Promise<number> {
+export async function freePort(host: string, flag: string): Promise<HostPort> {
+  const any = { host, port: 0 };
   for (let attempt = 0; ; attempt++) {
-    const port = await tryUdp({ host, port: 0 });
+    const port = await tryUdp(any).catch((error) => {
+      throw explained('udp', any, flag, error);
+    });
     try {
-      return await tryTcp({ host, port });
+      return { host, port: await tryTcp({ host, port }) };
     } catch (error) {
-      if (attempt === 9) throw new CliError(`no free port on ${host}: ${(error as Error).message}`, { cause: error });
+      if (attempt === 9) throw explained('tcp', { host, port }, flag, error);
     }
   }
 }

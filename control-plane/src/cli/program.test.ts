@@ -42,7 +42,7 @@ test('status says what runs, what should, and why a backend is down', async () =
   expect((await sipfleet('status')).out).toContain('No agent has joined');
   await control.put({ kind: 'Site', name: 'milan' });
   const { jwt } = await control.enrol();
-  expect((await sipfleet('status')).out).toMatch(/edge-1 +milan +away +behind: runs none, target generation 1 +never/);
+  expect((await sipfleet('status')).out).toMatch(/edge-1 +milan +away +behind: runs none, target generation 0 +never/);
   const report = async (snapshot: object) =>
     control.ask('POST', '/v1/agent/report', {
       as: { bearer: await jwt() },
@@ -54,11 +54,11 @@ test('status says what runs, what should, and why a backend is down', async () =
       },
     });
   const target = (await report({ status: 'NONE', etag: null, generation: null, running: null })).body;
-  await report({ status: 'FAILED', etag: target.etag, generation: 1, reason: 'port taken', running: null });
-  expect((await sipfleet('status')).out).toContain('refused generation 1: port taken');
-  await report({ status: 'APPLIED', etag: target.etag, generation: 1, running: target.etag });
+  await report({ status: 'FAILED', etag: target.etag, generation: 0, reason: 'port taken', running: null });
+  expect((await sipfleet('status')).out).toContain('refused generation 0: port taken');
+  await report({ status: 'APPLIED', etag: target.etag, generation: 0, running: target.etag });
   const { out } = await sipfleet('status');
-  expect(out).toContain('current (generation 1)');
+  expect(out).toContain('current (generation 0)');
   expect(out).toMatch(/pbx +pbx1 +down +2026-01-02T03:04:05Z +edge-1 +refused/);
   expect((await sipfleet('get agents')).out).toMatch(/edge-1 +milan +agt_/);
   expect(await sipfleet('delete agent edge-1')).toMatchObject({ code: 0 });

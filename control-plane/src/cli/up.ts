@@ -49,7 +49,6 @@ const BACKENDS_MS = 15_000;
 
 /** What the agent's `/v1/status` holds, as far as it is read here. */
 export interface AgentStatus {
-  snapshot: { etag: string } | null;
   listeners: { farm: string; transport: string; address: string; port: number }[];
   backends: { farm: string; backend: string; state: string; reason: string }[];
 }
@@ -69,9 +68,10 @@ export interface Running {
 export async function up(asked: UpOptions, deps: UpDeps): Promise<number> {
   const { io, stop } = deps;
   const documents = await (asked.file ? readDocuments(asked.file, io) : readQuickstart(io));
-  const options = await settle(asked, documents, io);
-  const identity = await readIdentity(options.data);
-  const site = siteOf(documents, identity, options);
+  const data = resolve(io.cwd, asked.data);
+  const identity = await readIdentity(data);
+  const site = siteOf(documents, identity, data);
+  const options = await settle({ ...asked, data }, documents, site);
   const stack = new AsyncDisposableStack();
   const children = new Children();
   const ended = new Promise<never>((_, reject) => stop.addEventListener('abort', () => reject(new Stopped())));
@@ -93,28 +93,31 @@ export async function up(asked: UpOptions, deps: UpDeps): Promise<number> {
 /** The user said stop: no error. */
 class Stopped extends Error {}
 
-/** Free ports for those that are left to us, absolute paths, and a look at every port that will be needed. */
-async function settle(asked: UpOptions, documents: readonly SourceDocument[], io: Io): Promise<UpOptions> {
+/** Ports for those that are left to us, and a look at every port that will be needed. */
+async function settle(asked: UpOptions, documents: readonly SourceDocument[], site: string): Promise<UpOptions> {
   if (asked.file && asked.traffic)
     throw new CliError('--traffic calls the demo PBXs, which -f leaves out: give one of the two');
-  const { sip, http } = asked;
+  const { http } = asked;
   const admin = asked.admin ?? { host: http.host, port: http.port === 0 ? 0 : http.port + 1 };
-  const quickstart = !asked.file;
-  const settled = { ...asked, admin, data: resolve(io.cwd, asked.data) };
-  if (quickstart && sip.port === 0) settled.sip = { host: sip.host, port: await freePort(sip.host) };
-  for (const [transport, at] of socketsOf(
-    quickstart ? placeQuickstart(documents, settled.sip, []) : documents,
-    sip.host,
-  ))
-    await checkPort(transport, at, quickstart ? '--sip' : '-f');
+  if (asked.file) {
+    // An address that this machine does not have (yet) is no fault: a virtual one comes later.
+    for (const [transport, at] of socketsOf(documents, site, asked.sip.host))
+      await checkPort(transport, at, '-f', ['EADDRNOTAVAIL']);
+  }
+  const sip = asked.file || asked.sip.port !== 0 ? asked.sip : await freePort(asked.sip.host, '--sip');
+  if (!asked.file) for (const transport of ['udp', 'tcp'] as const) await checkPort(transport, sip, '--sip');
   if (http.port !== 0) await checkPort('tcp', http, '--http');
   if (admin.port !== 0) await checkPort('tcp', admin, '--admin');
-  return settled;
+  return { ...asked, sip, admin };
 }
 
-function* socketsOf(documents: readonly SourceDocument[], ownAddress: string): Generator<['udp' | 'tcp', HostPort]> {
+function* socketsOf(
+  documents: readonly SourceDocument[],
+  site: string,
+  ownAddress: string,
+): Generator<['udp' | 'tcp', HostPort]> {
   for (const { resource } of documents)
-    if (resource.kind === 'Farm')
+    if (resource.kind === 'Farm' && resource.sites.includes(site))
       for (const { transport, address, port } of resource.listeners)
         yield [transport as 'udp' | 'tcp', { host: address ?? ownAddress, port }];
 }
@@ -136,7 +139,7 @@ async function readIdentity(data: string): Promise<Identity | undefined> {
 }
 
 /** The site that the agent joins: the one it belongs to already, else the first that a farm is for. */
-function siteOf(documents: readonly SourceDocument[], identity: Identity | undefined, { data }: UpOptions): string {
+function siteOf(documents: readonly SourceDocument[], identity: Identity | undefined, data: string): string {
   const farms = documents.map((d) => d.resource).filter((r) => r.kind === 'Farm');
   const sites = farms.length > 0 ? farms.flatMap((f) => f.sites) : documents.map((d) => d.resource.name);
   const [first] = sites;
@@ -159,7 +162,9 @@ async function start(
 ): Promise<void> {
   const { io } = deps;
   const logDir = join(options.data, 'log');
-  await mkdir(logDir, { recursive: true, mode: 0o700 });
+  await mkdir(logDir, { recursive: true, mode: 0o700 }).catch((cause: Error) => {
+    throw new CliError(`--data: ${cause.message}`, { cause });
+  });
   const controlPlane = await startPlane(options, logDir, deps, stack);
   const client = createClient({ url: controlPlane.url, token: controlPlane.adminToken });
   const placed = options.file
@@ -173,7 +178,7 @@ async function start(
     { client, url: controlPlane.url, logDir, module: deps.agentModule },
     children,
   );
-  const status = await waitForBackends(client, ready.admin);
+  const status = await waitForBackends(client, options.data, ready.admin);
   io.out(banner({ options, url: controlPlane.url, admin: ready.admin, status }, io.cwd, colorsFor(io)));
   if (options.traffic) await startTraffic(options, logDir, children, io);
 }
@@ -203,7 +208,12 @@ async function startPbxs({ sip }: UpOptions, logDir: string, children: Children)
   const { pbxs } = await children.start<{ pbxs: HostPort[] }>({
     name: 'the demo PBX process',
     module: DEMO.pbx,
-    args: [...PBX_PORTS.flatMap((port) => ['--listen', `${host}:${port}`]), '--any-port', '--media', sip.host],
+    args: [
+      ...PBX_PORTS.flatMap((port) => ['--listen', `${host}:${port}`]),
+      ...['--any-port', '--media', sip.host],
+      // Some phones (baresip 1.0) give up at the sight of any other challenge beside MD5's, and a first call must be easy.
+      ...['--digest', 'MD5'],
+    ],
     logDir,
     logName: 'demo-pbx',
   });
@@ -249,30 +259,32 @@ async function startAgent(
   });
 }
 
-/** The agent's status once it runs what it should and all backends are up, or, after a while, as it is then. */
-async function waitForBackends(client: Client, admin: HostPort): Promise<AgentStatus> {
+/**
+ * The agent's status once it runs what it should and all backends are up, or, after a while, as it is then.
+ * What the control plane heard counts, so that `sipfleet status` says the same from the first moment on.
+ */
+async function waitForBackends(client: Client, data: string, admin: HostPort): Promise<AgentStatus> {
+  const agentId = (await readIdentity(data))?.agentId;
   const deadline = performance.now() + BACKENDS_MS;
   for (;;) {
-    const response = await fetch(`http://${formatHostPort(admin)}/v1/status`);
-    const status = (await response.json()) as AgentStatus;
-    const current = await targetRuns(client, status);
-    if (current && status.backends.every((b) => b.state === 'up')) return status;
-    if (performance.now() > deadline) {
-      if (current) return status;
+    const agent = (await client.listAgents()).find((a) => a.agentId === agentId);
+    const current = agent !== undefined && runsTarget(agent);
+    const late = performance.now() > deadline;
+    if (late && !current)
       throw new CliError('the agent does not run the configuration that it should; its log says why');
+    if (late || (current && agent.backends.every((b) => b.state === 'up'))) {
+      const response = await fetch(`http://${formatHostPort(admin)}/v1/status`);
+      return (await response.json()) as AgentStatus;
     }
     await sleep(100);
   }
 }
 
 /** Throws {@link CliError} with the agent's reason where it refused the configuration. */
-async function targetRuns(client: Client, { snapshot }: AgentStatus): Promise<boolean> {
-  const agents: AgentView[] = await client.listAgents();
-  for (const { snapshot: reported, target } of agents) {
-    if (reported?.status === 'FAILED' && reported.etag === target.etag && reported.running !== target.etag)
-      throw new CliError(`the agent refused the configuration: ${reported.reason ?? 'no reason given'}`);
-    if (target.etag === snapshot?.etag) return true;
-  }
+function runsTarget({ snapshot, target }: AgentView): boolean {
+  if (snapshot?.running === target.etag) return true;
+  if (snapshot?.status === 'FAILED' && snapshot.etag === target.etag)
+    throw new CliError(`the agent refused the configuration: ${snapshot.reason ?? 'no reason given'}`);
   return false;
 }
 

@@ -33,7 +33,9 @@ describe('joining', () => {
     const joined = await t.ask('POST', '/v1/agents/enrol', { as: null, body });
     expect(joined).toMatchObject({ status: 201, body: { number: 1, site: 'milan' } });
     expect(joined.body.agentId).toMatch(/^agt_[a-z2-7]{20}$/);
-    const again = await t.ask('POST', '/v1/agents/enrol', { as: null, body });
+    expect((await t.ask('POST', '/v1/agents/enrol', { as: null, body })).body).toEqual(joined.body);
+    const other = { ...body, publicKey: { ...body.publicKey, x: 'B'.repeat(43) } };
+    const again = await t.ask('POST', '/v1/agents/enrol', { as: null, body: other });
     expect([again.status, problemOf(again).detail]).toEqual([401, expect.stringContaining('used already')]);
   });
 

@@ -63,10 +63,9 @@ function enrolRoute(app: App, deps: AppDeps): void {
       problems: [400, 401, 413, 422, 503],
     },
     async (c, { body }) => {
-      const agentId = newAgentId(deps.randomBytes);
       const outcome = await deps.store.enrol({
         tokenHash: hashSecret(body.joinToken),
-        agentId,
+        agentId: newAgentId(deps.randomBytes),
         name: body.name,
         publicKey: body.publicKey.x,
         version: body.version,
@@ -74,8 +73,9 @@ function enrolRoute(app: App, deps: AppDeps): void {
       });
       if (outcome.status === 'full') throw new ProblemError(503, 'all 65,535 agent numbers are taken: revoke some');
       if (outcome.status !== 'enrolled') throw new AuthError(401, REFUSED[outcome.status]);
-      deps.log.info({ agent: agentId, name: body.name, site: outcome.site }, 'an agent joined');
-      return c.json({ agentId, number: outcome.number, site: outcome.site }, 201);
+      const { agentId, number, site } = outcome;
+      deps.log.info({ agent: agentId, name: body.name, site }, 'an agent joined');
+      return c.json({ agentId, number, site }, 201);
     },
   );
 }

@@ -258,7 +258,7 @@ export function storeContract(open: () => Promise<Store>): void {
       tokenHash: hash(token),
       agentId: `agt_${randomUUID().replaceAll('-', '').slice(0, 20)}`,
       name: 'edge-1',
-      publicKey: 'x'.repeat(43),
+      publicKey: randomUUID(),
       version: '1.0.0',
       at: AT,
       ...over,
@@ -279,19 +279,31 @@ export function storeContract(open: () => Promise<Store>): void {
       await put(site('milan'));
       await joinToken('j1');
       const first = enrolment('j1');
-      expect(await store.enrol(first)).toEqual({ status: 'enrolled', number: 1, site: 'milan' });
+      const { agentId } = first;
+      expect(await store.enrol(first)).toEqual({ status: 'enrolled', agentId, number: 1, site: 'milan' });
       expect(await store.enrol(enrolment('j1'))).toEqual({ status: 'used' });
       expect(await store.agent(first.agentId)).toEqual({
         agentId: first.agentId,
         number: 1,
         name: 'edge-1',
         site: 'milan',
-        publicKey: 'x'.repeat(43),
+        publicKey: first.publicKey,
         version: '1.0.0',
         firstSeenAt: AT,
         lastReportAt: null,
         report: null,
       });
+    });
+
+    test('an agent that never got its answer asks again with its key and is the same agent', async () => {
+      await joinToken('lost');
+      const publicKey = 'the key it kept';
+      const first = await store.enrol(enrolment('lost', { publicKey }));
+      expect(first.status).toBe('enrolled');
+      expect(await store.enrol(enrolment('lost', { publicKey }))).toEqual(first);
+      expect(await store.enrol(enrolment('lost', { publicKey: 'another' }))).toEqual({ status: 'used' });
+      await store.deleteAgent((first as { agentId: string }).agentId);
+      expect(await store.enrol(enrolment('lost', { publicKey }))).toEqual({ status: 'used' });
     });
 
     test('unknown and expired tokens and those of a deleted site enrol nobody', async () => {
@@ -335,11 +347,7 @@ export function storeContract(open: () => Promise<Store>): void {
       const { number } = (await store.enrol(enrolment('next-1', { agentId: 'agt_short' }))) as { number: number };
       await store.deleteAgent('agt_short');
       await joinToken('next-2');
-      expect(await store.enrol(enrolment('next-2'))).toEqual({
-        status: 'enrolled',
-        number: number + 1,
-        site: 'milan',
-      });
+      expect(await store.enrol(enrolment('next-2'))).toMatchObject({ status: 'enrolled', number: number + 1 });
     });
   });
 }

@@ -5,15 +5,16 @@ import type { AgentReport, Farm, Kind, Site, TokenKey } from '@sipfleet/contract
 import type { Configuration, Departures, StoredFarm, StoredResource } from '../domain/configuration.ts';
 import { type AgentRecord, MAX_AGENT_NUMBER, type Role } from '../domain/identity.ts';
 import { conditions, type Item, key, numberOf, type Table, tableOf, textOf } from './dynamo-table.ts';
-import type {
-  AuditEntry,
-  Enrolment,
-  EnrolOutcome,
-  PageOf,
-  PageRequest,
-  ResourceWrite,
-  Store,
-  WriteOutcome,
+import {
+  type AuditEntry,
+  type Enrolment,
+  type EnrolOutcome,
+  enrolledBefore,
+  type PageOf,
+  type PageRequest,
+  type ResourceWrite,
+  type Store,
+  type WriteOutcome,
 } from './store.ts';
 
 /** The store in one DynamoDB table (see dynamo-table.ts for its keys). Closes the client with itself. */
@@ -153,7 +154,10 @@ async function enrol(table: Table, enrolment: Enrolment): Promise<EnrolOutcome> 
   for (let attempt = 0; attempt < 100; attempt++) {
     const token = await table.get(key.joinToken(enrolment.tokenHash));
     if (token === undefined) return { status: 'unknown' };
-    if (token.usedBy !== undefined) return { status: 'used' };
+    if (token.usedBy !== undefined) {
+      const item = await table.get(key.agent(textOf(token, 'usedBy')));
+      return enrolledBefore(item === undefined ? undefined : readAgent(item), enrolment);
+    }
     if (textOf(token, 'expiresAt') <= enrolment.at) return { status: 'expired' };
     const site = textOf(token, 'site');
     if ((await table.get(key.resource('Site', site))) === undefined) return { status: 'site-gone' };
@@ -173,7 +177,7 @@ async function enrol(table: Table, enrolment: Enrolment): Promise<EnrolOutcome> 
       put(key.number(number), { agentId }, conditions.absent),
       put(key.agent(agentId), { number, name, site, publicKey, version, firstSeenAt: at }, conditions.absent),
     ]);
-    if (done) return { status: 'enrolled', number, site };
+    if (done) return { status: 'enrolled', agentId, number, site };
     await backOff(attempt);
   }
   throw new Error('100 other agents enrolled first: try again');

@@ -4,15 +4,16 @@ import type { AgentReport, Farm, Kind, Site, TokenKey } from '@sipfleet/contract
 import type { Configuration, Departures, StoredFarm, StoredResource } from '../domain/configuration.ts';
 import { type AgentRecord, type ApiToken, MAX_AGENT_NUMBER } from '../domain/identity.ts';
 import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
-import type {
-  AuditEntry,
-  Enrolment,
-  EnrolOutcome,
-  PageOf,
-  PageRequest,
-  ResourceWrite,
-  Store,
-  WriteOutcome,
+import {
+  type AuditEntry,
+  type Enrolment,
+  type EnrolOutcome,
+  enrolledBefore,
+  type PageOf,
+  type PageRequest,
+  type ResourceWrite,
+  type Store,
+  type WriteOutcome,
 } from './store.ts';
 
 type Row = Record<string, unknown>;
@@ -102,7 +103,10 @@ export function openSqliteStore(file: string): Store {
   function enrol(enrolment: Enrolment): EnrolOutcome {
     const token = one('SELECT * FROM join_token WHERE hash = ?', enrolment.tokenHash);
     if (token === undefined) return { status: 'unknown' };
-    if (token.used_by !== null) return { status: 'used' };
+    if (token.used_by !== null) {
+      const row = one('SELECT * FROM agent WHERE agent_id = ?', String(token.used_by));
+      return enrolledBefore(row === undefined ? undefined : readAgent(row), enrolment);
+    }
     if (String(token.expires_at) <= enrolment.at) return { status: 'expired' };
     const site = String(token.site);
     if (one("SELECT 1 FROM resource WHERE kind = 'Site' AND name = ?", site) === undefined)
@@ -115,7 +119,7 @@ export function openSqliteStore(file: string): Store {
       'INSERT INTO agent (agent_id, number, name, site, public_key, version, first_seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
       ...[enrolment.agentId, number, enrolment.name, site, enrolment.publicKey, enrolment.version, enrolment.at],
     );
-    return { status: 'enrolled', number, site };
+    return { status: 'enrolled', agentId: enrolment.agentId, number, site };
   }
 
   /** The first free one after the one given last: a number just freed may still stand in tokens of running dialogs. */

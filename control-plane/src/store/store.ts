@@ -31,7 +31,10 @@ export interface Store {
   apiToken(hash: string): Promise<ApiToken | undefined>;
 
   putJoinToken(token: JoinToken): Promise<void>;
-  /** Consumes the join token and creates its agent in one transaction. */
+  /**
+   * Consumes the join token and creates its agent in one transaction. The same public key with the same token again gets the
+   * same identity: the first answer may have been lost on its way.
+   */
   enrol(enrolment: Enrolment): Promise<EnrolOutcome>;
 
   agent(agentId: string): Promise<AgentRecord | undefined>;
@@ -119,6 +122,12 @@ export interface Enrolment {
 }
 
 export type EnrolOutcome =
-  | { status: 'enrolled'; number: number; site: string }
+  | { status: 'enrolled'; agentId: string; number: number; site: string }
   /** `site-gone`: the token's site was deleted; `full`: all 65,535 agent numbers are taken. */
   | { status: 'unknown' | 'used' | 'expired' | 'site-gone' | 'full' };
+
+/** What a join token that was used already still gives: its agent, to the holder of the same key. */
+export function enrolledBefore(agent: AgentRecord | undefined, enrolment: Enrolment): EnrolOutcome {
+  if (agent === undefined || agent.publicKey !== enrolment.publicKey) return { status: 'used' };
+  return { status: 'enrolled', agentId: agent.agentId, number: agent.number, site: agent.site };
+}

@@ -3,6 +3,7 @@ import { MessageView } from '../sip/message.ts';
 import { Splice } from '../sip/splice.ts';
 import { UriView } from '../sip/uri.ts';
 import { ViaView } from '../sip/via.ts';
+import type { LocalStatus } from '../telemetry/slab.ts';
 import { Edits } from './edits.ts';
 import type { Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
@@ -27,7 +28,7 @@ export interface Output {
 /** Counters of one data thread; indices from telemetry/slab.ts. */
 export interface Counters {
   drop(reason: number): void;
-  local(status: number): void;
+  local(status: LocalStatus): void;
   requestTo(backend: number, method: number): void;
   requestFrom(backend: number, method: number): void;
   responseFrom(backend: number, status: number): void;

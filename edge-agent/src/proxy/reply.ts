@@ -3,6 +3,7 @@ import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import { METHOD } from '../sip/method.ts';
 import { put, putDecimal, toBytes } from '../sip/text.ts';
+import type { LocalStatus } from '../telemetry/slab.ts';
 import { type Context, copyEndpoint } from './context.ts';
 import type { Listener } from './runtime.ts';
 import { noteSource, sentByIsSource } from './via.ts';
@@ -13,11 +14,10 @@ const TAG = toBytes(';tag=');
 const END = toBytes('Content-Length: 0\r\n\r\n');
 const HEX = toBytes('0123456789abcdef');
 
-const REASONS: Record<number, Uint8Array> = {
+const REASONS: Record<LocalStatus, Uint8Array> = {
   200: toBytes('OK'),
   400: toBytes('Bad Request'),
   403: toBytes('Forbidden'),
-  404: toBytes('Not Found'),
   416: toBytes('Unsupported URI Scheme'),
   420: toBytes('Bad Extension'),
   430: toBytes('Flow Failed'),
@@ -41,7 +41,7 @@ export function reply(
   ctx: Context,
   from: Endpoint,
   incoming: Listener,
-  status: number,
+  status: LocalStatus,
   extra: Uint8Array = EXTRA.none,
 ): void {
   const { message, via, edits, splice, output, counters } = ctx;
@@ -59,7 +59,7 @@ export function reply(
   let at = put(arena.bytes, start, VERSION);
   at = putDecimal(arena.bytes, at, status);
   arena.bytes[at++] = 32;
-  at = put(arena.bytes, at, REASONS[status] ?? REASONS[400]!);
+  at = put(arena.bytes, at, REASONS[status]);
   at = put(arena.bytes, at, CRLF);
   splice.add(arena.bytes, start, at);
   arena.used = at;

@@ -6,7 +6,7 @@ import { HEADER } from '../sip/header.ts';
 import { parseWords } from '../sip/host.ts';
 import { METHOD } from '../sip/method.ts';
 import { SCHEME } from '../sip/uri.ts';
-import { DROP } from '../telemetry/slab.ts';
+import { DROP, type LocalStatus } from '../telemetry/slab.ts';
 import { loopHash, readBack, readBranch } from '../transaction/branch.ts';
 import type { Context } from './context.ts';
 import { forwardToBackend, forwardToClient } from './forward.ts';
@@ -46,7 +46,7 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
 }
 
 /** 0: go on; else the status to answer with. */
-function validate(ctx: Context, incoming: Listener, source: number): number {
+function validate(ctx: Context, incoming: Listener, source: number): LocalStatus | 0 {
   const { message, uri } = ctx;
   const { farm } = incoming;
   const { bytes } = message;

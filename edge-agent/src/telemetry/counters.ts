@@ -1,6 +1,6 @@
 import type { Plan } from '../plan.ts';
 import type { TransportCounts } from '../ports.ts';
-import { DROP, LISTENER_FIELDS, SlabLayout } from './slab.ts';
+import { DROP, LISTENER_FIELDS, type LocalStatus, SlabLayout } from './slab.ts';
 
 const RECEIVED = LISTENER_FIELDS.indexOf('received');
 const SENT = LISTENER_FIELDS.indexOf('sent');
@@ -34,7 +34,7 @@ export class SlabCounters {
   drop(reason: number): void {
     this.#add(this.#layout.drop(reason), 1);
   }
-  local(status: number): void {
+  local(status: LocalStatus): void {
     this.#add(this.#layout.local(status), 1);
   }
   requestTo(backend: number, method: number): void {

@@ -105,8 +105,8 @@ test('slabs of all workers are summed and named after the plan', async () => {
   for (const slab of slabs) {
     count(slab, layout.requestTo(1, method('INVITE')), 5);
     count(slab, layout.responseFrom(1, 5));
-    count(slab, layout.drop(DROP.loop));
-    count(slab, layout.local(404));
+    count(slab, layout.drop(DROP.no_route));
+    count(slab, layout.local(483));
     count(slab, layout.listener(1, 3), 100);
   }
   const series = await scrape(metricsOf({ totals: () => totals.sum(slabs) }));
@@ -114,8 +114,8 @@ test('slabs of all workers are summed and named after the plan', async () => {
   expect(series.get('sipfleet_backend_requests_sent_total{farm="pbx",backend="a",method="INVITE"}')).toBeUndefined();
   expect(series.get('sipfleet_backend_responses_total{farm="pbx",backend="b",code_class="5xx"}')).toBe(2);
   expect(series.get('sipfleet_backend_responses_total{farm="pbx",backend="a",code_class="5xx"}')).toBe(0);
-  expect(series.get('sipfleet_dropped_messages_total{reason="loop"}')).toBe(2);
-  expect(series.get('sipfleet_local_responses_total{code="404"}')).toBe(2);
+  expect(series.get('sipfleet_dropped_messages_total{reason="no_route"}')).toBe(2);
+  expect(series.get('sipfleet_local_responses_total{code="483"}')).toBe(2);
   expect(series.get('sipfleet_sent_bytes_total{farm="pbx",listener="[::1]:5060",transport="tcp"}')).toBe(200);
   expect(series.get('sipfleet_received_bytes_total{farm="pbx",listener="10.0.0.1:40000",transport="udp"}')).toBe(0);
 });

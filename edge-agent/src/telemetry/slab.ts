@@ -14,10 +14,8 @@ export const DROP_REASONS = [
   'unknown_flow',
   'forged_token',
   'forged_branch',
-  'unsolicited_response',
   'no_backend',
   'no_route',
-  'loop',
   'send_failed',
   'mailbox_full',
   'keepalive',
@@ -28,8 +26,9 @@ export const DROP = Object.fromEntries(DROP_REASONS.map((name, i) => [name, i]))
 
 export { METHODS, type MethodName } from '../sip/method.ts';
 
-/** Responses that the agent itself made. */
-export const LOCAL_STATUSES = [200, 400, 403, 404, 405, 416, 420, 430, 481, 482, 483, 500, 503, 505, 513] as const;
+/** Responses that the agent itself makes (proxy/reply.ts). */
+export const LOCAL_STATUSES = [200, 400, 403, 416, 420, 430, 482, 483, 503] as const;
+export type LocalStatus = (typeof LOCAL_STATUSES)[number];
 
 export const LISTENER_FIELDS = ['received', 'sent', 'receivedBytes', 'sentBytes'] as const;
 
@@ -55,10 +54,9 @@ export class SlabLayout {
   drop(reason: number): number {
     return reason;
   }
-  /** Index for a locally made response; statuses outside the list count under 500. */
-  local(status: number): number {
-    const at = LOCAL_STATUSES.indexOf(status as 500);
-    return DROP_REASONS.length + (at < 0 ? LOCAL_STATUSES.indexOf(500) : at);
+  /** Index for a locally made response. */
+  local(status: LocalStatus): number {
+    return DROP_REASONS.length + LOCAL_STATUSES.indexOf(status);
   }
   listener(listener: number, field: number): number {
     return LISTENERS_AT + listener * LISTENER_FIELDS.length + field;
