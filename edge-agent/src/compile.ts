@@ -1,7 +1,7 @@
 import { type Farm, parseCidr, type Snapshot } from '@sipfleet/contract';
 import { backendId, rankCandidates } from './balancer/rendezvous.ts';
 import { AgentError } from './errors.ts';
-import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
+import type { AffinityKey, BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
 import { TRANSPORT } from './ports.ts';
 
 /**
@@ -42,7 +42,7 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
   return {
     name: farm.name,
     strategy: farm.balancing.strategy,
-    key: farm.balancing.key,
+    key: compileKey(farm.balancing.key),
     registration: farm.registration.mode,
     backends,
     firstBackend,
@@ -50,9 +50,16 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
     candidates: rankCandidates(
       backends.map((b) => b.id),
       backends.map((b) => b.weight),
+      backends.map((b) => b.priority),
     ),
     states: new SharedArrayBuffer(backends.length),
   };
+}
+
+/** `user` or `header:X-Tenant` → kind and name. */
+function compileKey(text: string): AffinityKey {
+  const [kind, header = ''] = text.split(':');
+  return { kind: kind as AffinityKey['kind'], header: header.toLowerCase() };
 }
 
 function compileBackend(b: Farm['backends'][number]): BackendPlan {
@@ -63,6 +70,7 @@ function compileBackend(b: Farm['backends'][number]): BackendPlan {
     port: b.port,
     transport: TRANSPORT[b.transport],
     weight: b.weight,
+    priority: b.priority,
     sources: (b.sources ?? [b.address]).map(compileSource),
   };
 }

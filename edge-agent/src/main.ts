@@ -19,6 +19,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   };
   process.on('SIGINT', () => void stop());
   process.on('SIGTERM', () => void stop());
+  // Forked by `sipfleet up`: without it nobody would ever end this process.
+  process.on('disconnect', () => void stop());
   process.on('SIGHUP', () => void agent?.reload());
   try {
     const options = parseOptions(argv, VERSION);

@@ -22,7 +22,7 @@ export interface ListenerPlan {
 export interface FarmPlan {
   name: string;
   strategy: 'hash' | 'weighted-round-robin';
-  key: 'user' | 'domain' | 'call-id';
+  key: AffinityKey;
   registration: 'path' | 'none';
   backends: BackendPlan[];
   /** Index of backends[0] among the backends of all farms: counters and states are numbered through. */
@@ -35,6 +35,12 @@ export interface FarmPlan {
   states: SharedArrayBuffer;
 }
 
+/** What `hash` keeps together; `header` in lower case. */
+export interface AffinityKey {
+  kind: 'user' | 'domain' | 'call-id' | 'from-user' | 'source-ip' | 'header';
+  header: string;
+}
+
 export interface BackendPlan {
   name: string;
   /** 24 bits, hash of the name: the same on every agent and under every revision. */
@@ -43,6 +49,8 @@ export interface BackendPlan {
   port: number;
   transport: TransportCode;
   weight: number;
+  /** Tier, 1 first. */
+  priority: number;
   /** Blocks that this backend sends from: four words and the prefix length in the 128-bit form. */
   sources: { ip: [number, number, number, number]; bits: number }[];
 }

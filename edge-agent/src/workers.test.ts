@@ -14,7 +14,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
     {
       name: 'pbx',
       strategy: 'hash',
-      key: 'user',
+      key: { kind: 'user', header: '' },
       registration: 'path',
       backends: backends.map((name) => ({
         name,
@@ -23,6 +23,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
         port: 5060,
         transport: TRANSPORT.udp,
         weight: 1,
+        priority: 1,
         sources: [],
       })),
       firstBackend: 0,

@@ -16,23 +16,62 @@ export const Snapshot = z.strictObject({
   /** The global revision at which this site's content last changed. */
   generation: z.int().min(0),
   farms: z.array(z.strictObject({ spec: Farm, revision: z.int().min(0), tokenKeys: z.array(TokenKey).min(1) })),
+  /** The Secrets that these farms name, with the revision of each: a rotated one makes another snapshot. Left out: none. */
+  secrets: z.record(resourceName, z.int().min(1)).optional(),
 });
 export type Snapshot = z.infer<typeof Snapshot>;
 
-const publicKey = z.strictObject({
-  kty: z.literal('OKP'),
-  crv: z.literal('Ed25519'),
-  x: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
-});
+const point = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
+/** RFC 8037: a public key that signs. */
+const publicKey = z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: point });
+/** RFC 8037: a public key that Secrets are sealed to. */
+const sealKey = z.strictObject({ kty: z.literal('OKP'), crv: z.literal('X25519'), x: point });
 
 /** `POST /v1/agents/enrol`: a one-time join token buys an identity. */
 export const EnrolRequest = z.strictObject({
   joinToken: z.string().min(1).max(200),
   name: resourceName,
   publicKey,
+  /** Left out by agents of before there were Secrets; they bring it by `PUT /v1/agent/keys`. */
+  sealKey: sealKey.optional(),
   version: z.string().max(50),
 });
 export type EnrolRequest = z.infer<typeof EnrolRequest>;
+
+/** `PUT /v1/agent/keys`: what Secrets shall be sealed to from now on. */
+export const AgentKeys = z.strictObject({ sealKey });
+export type AgentKeys = z.infer<typeof AgentKeys>;
+
+/** A key that snapshots are signed with, and its place in the chain of such keys. */
+export const SigningKey = z.strictObject({ sequence: z.int().min(1), x: point });
+export type SigningKey = z.infer<typeof SigningKey>;
+
+/**
+ * `GET /v1/agent/keys`: every signing key there was, oldest first. `signature`, Ed25519 as base64url, is made by the key before it over
+ * {@link signedText} of `keys` and the key's canonical JSON; the first signs itself.
+ */
+export const KeyChain = z.strictObject({ keys: z.array(SigningKey.extend({ signature: z.string().max(100) })).min(1) });
+export type KeyChain = z.infer<typeof KeyChain>;
+
+/** Header of what is signed: `SEQUENCE.SIGNATURE`, the signature as base64url. */
+export const SIGNATURE_HEADER = 'sipfleet-signature';
+
+/** What is really signed: the purpose stands before the body, so that a signature for one serves for no other. */
+export const signedText = (purpose: 'keys' | 'snapshot' | 'secrets', body: string): string =>
+  `sipfleet ${purpose} 1\n${body}`;
+
+/** `GET /v1/agent/secrets`: the values that the farms of an agent's site name, sealed to that agent. */
+export const SecretBundle = z.strictObject({
+  format: z.literal(1),
+  agentId: z.string(),
+  /** The Secrets inside, with the revision of each. */
+  secrets: z.record(resourceName, z.int().min(1)),
+  /** The sender's half of an X25519 exchange, new for every bundle. */
+  ephemeralKey: point,
+  /** base64url: AES-256-GCM of the JSON `{ name: { key: value } }`, the tag at its end. */
+  box: z.string(),
+});
+export type SecretBundle = z.infer<typeof SecretBundle>;
 
 export const EnrolResponse = z.strictObject({
   /** `agt_` and 20 characters; subject of the JWTs that the agent signs. */
@@ -40,6 +79,8 @@ export const EnrolResponse = z.strictObject({
   /** 1–65535, unique in the fleet: names the agent inside routing tokens. */
   number: z.int().min(1).max(65535),
   site: resourceName,
+  /** Pinned by the agent: what it runs must be signed with this key, or with one that a chain from here leads to. */
+  signingKey: SigningKey.optional(),
 });
 export type EnrolResponse = z.infer<typeof EnrolResponse>;
 

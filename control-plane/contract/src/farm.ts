@@ -9,7 +9,6 @@ import { duration } from './units.ts';
 const NOT_YET = {
   farm: ['vip', 'failover', 'security'],
   listener: ['certificate', 'proxyProtocol'],
-  balancing: ['tiers'],
   backend: ['drain', 'site'],
   registration: ['maxExpires'],
 } as const;
@@ -72,6 +71,7 @@ export const Listener = strict(
 export type Listener = z.infer<typeof Listener>;
 
 const allowedWeight = 'a whole number from 1 to 1000';
+const allowedPriority = 'a whole number from 1 to 9';
 export const Backend = strict(
   {
     name: resourceName,
@@ -84,7 +84,12 @@ export const Backend = strict(
       .min(1, { error: allowedWeight })
       .max(1000, { error: allowedWeight })
       .default(1),
-    priority: z.literal(1, { error: '1 (priority tiers are not supported yet)' }).default(1),
+    /** Tier: 1 serves first; a higher number takes over what capacity is missing in the tiers before it. */
+    priority: z
+      .int({ error: allowedPriority })
+      .min(1, { error: allowedPriority })
+      .max(9, { error: allowedPriority })
+      .default(1),
     /** The addresses this backend sends from; left out: its address. */
     sources: z.array(cidr).max(16, { error: 'at most 16 blocks' }).optional(),
   },
@@ -108,14 +113,15 @@ export const Check = strict({
 });
 export type Check = z.infer<typeof Check>;
 
-export const Balancing = strict(
-  {
-    strategy: oneOf(['hash', 'weighted-round-robin'], ['least-sessions']).default('hash'),
-    /** What `hash` keeps together. `user`: the callee's user, so that a call reaches the PBX where the callee registered. */
-    key: oneOf(['user', 'domain', 'call-id'], ['from-user', 'source-ip', 'header']).default('user'),
-  },
-  NOT_YET.balancing,
-);
+const allowedKey = 'one of user, domain, call-id, from-user, source-ip, or header:NAME such as header:X-Tenant';
+export const Balancing = strict({
+  strategy: oneOf(['hash', 'weighted-round-robin'], ['least-sessions']).default('hash'),
+  /** What `hash` keeps together. `user`: the callee's user, so that a call reaches the PBX where the callee registered. */
+  key: z
+    .string({ error: allowedKey })
+    .regex(/^(user|domain|call-id|from-user|source-ip|header:[A-Za-z0-9.!%*_+`'~-]{1,31})$/, { error: allowedKey })
+    .default('user'),
+});
 
 export const Registration = strict(
   {

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { Farm, pendingFields } from './farm.ts';
 import { type Fault, faultsOf, show, ValidationError } from './faults.ts';
+import { HIDDEN, Secret } from './secret.ts';
 import { Site } from './site.ts';
 
-export const KINDS = { Site, Farm } as const;
+export const KINDS = { Site, Farm, Secret } as const;
 export type Kind = keyof typeof KINDS;
-export type Resource = Site | Farm;
+export type Resource = Site | Farm | Secret;
 
 /** The schema that stands at a path inside a resource's schema, for naming what a field may hold. */
 function schemaAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): z.core.$ZodType | undefined {
@@ -55,7 +56,12 @@ export function parseWith<T>(schema: z.ZodType<T>, input: unknown): T {
     const fields = Object.entries(at.shape).filter(([, field]) => !pendingFields.has(field as object));
     return `one of ${fields.map(([key]) => key).join(', ')}`;
   });
-  throw new ValidationError(faults);
+  throw new ValidationError((schema as unknown) === Secret ? faults.map(hidden) : faults);
+}
+
+/** A fault in a Secret's data says where, and never what stands there: faults end up in logs and on screens. */
+function hidden(fault: Fault): Fault {
+  return /^data\b/.test(fault.field) ? { ...fault, found: HIDDEN } : fault;
 }
 
 /** `{"b":1,"a":2}` → `{"a":2,"b":1}`, at every depth: the same content gives the same bytes, hence the same hash (RFC 8785's idea for our value range). */

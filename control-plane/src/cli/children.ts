@@ -16,6 +16,8 @@ export interface ChildSpec {
   /** The module that it runs. */
   module: string;
   args: readonly string[];
+  /** Added to our own environment: secrets, which a command line would show to every user of the machine. */
+  env?: Readonly<Record<string, string>>;
   /** What it writes goes here, as `NAME.log`. */
   logDir: string;
   logName: string;
@@ -43,7 +45,11 @@ export class Children {
 
   /** Starts one; resolves with the message of type `ready` that it sends. */
   async start<T>(spec: ChildSpec): Promise<T> {
-    const child = fork(spec.module, spec.args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [] });
+    const child = fork(spec.module, spec.args, {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      execArgv: [],
+      env: { ...process.env, ...spec.env },
+    });
     const lastWords = this.#log(child, spec);
     const closed = once(child, 'close').catch(() => {});
     this.#running.push({ child, closed });

@@ -246,12 +246,13 @@ async function startAgent(
   to: { client: Client; url: string; logDir: string; module: string },
   children: Children,
 ): Promise<{ admin: HostPort }> {
-  const enrolment = identity ? [] : ['--join-token', (await to.client.createJoinToken(site, '10m')).token];
+  const joinToken = identity ? '' : (await to.client.createJoinToken(site, '10m')).token;
   return children.start<{ admin: HostPort }>({
     name: 'the agent',
     module: to.module,
+    env: joinToken ? { SIPFLEET_JOIN_TOKEN: joinToken } : {},
     args: [
-      ...['--control-plane', to.url, ...enrolment, '--data', join(data, 'agent'), '--name', 'local'],
+      ...['--control-plane', to.url, '--data', join(data, 'agent'), '--name', 'local'],
       ...['--address', sip.host, '--workers', String(workers), '--admin', formatHostPort(admin as HostPort)],
     ],
     logDir: to.logDir,

@@ -1,22 +1,26 @@
 import { expect, test } from 'vitest';
+import type { AffinityKey } from '../plan.ts';
+import { endpoint } from '../proxy/proxy.fixture.ts';
 import { MessageView, PARSE_ERRORS } from '../sip/message.ts';
 import { UriView } from '../sip/uri.ts';
 import { affinityHash } from './key.ts';
 
 function keyOf(
-  key: 'user' | 'domain' | 'call-id',
+  key: AffinityKey['kind'],
   method: string,
   uri: string,
   to = 'sip:other@x.example',
   callId = 'c',
+  extra: { from?: string; more?: string[]; source?: string; header?: string } = {},
 ) {
   const text = [
     `${method} ${uri} SIP/2.0`,
     'Via: SIP/2.0/UDP h;branch=z9hG4bKa',
-    'From: <sip:a@b>;tag=1',
+    `From: <${extra.from ?? 'sip:a@b'}>;tag=1`,
     `To: <${to}>`,
     `Call-ID: ${callId}`,
     `CSeq: 1 ${method}`,
+    ...(extra.more ?? []),
     '',
     '',
   ].join('\r\n');
@@ -25,7 +29,12 @@ function keyOf(
   expect(PARSE_ERRORS[message.parse(bytes, 0, bytes.length)]).toBe('');
   const view = new UriView();
   expect(view.parse(bytes, message.uriStart, message.uriEnd)).toBe(true);
-  return affinityHash(key, message, view);
+  return affinityHash(
+    { kind: key, header: extra.header ?? '' },
+    message,
+    view,
+    endpoint(extra.source ?? 'udp 192.0.2.1:5060'),
+  );
 }
 
 test('a REGISTER and the INVITE for the same user have the same key', () => {
@@ -62,4 +71,16 @@ test('a Request-URI without a user falls back to To', () => {
   expect(keyOf('user', 'MESSAGE', 'sip:example.com', 'sip:bonnie@example.com')).toBe(
     keyOf('user', 'MESSAGE', 'sip:bonnie@a'),
   );
+});
+
+test('from-user: the caller; source-ip: the address without the port; header: the named value, any case of its name', () => {
+  const key = (kind: AffinityKey['kind'], extra: object) => keyOf(kind, 'INVITE', 'sip:x@a', 'sip:t@h', 'c', extra);
+  expect(key('from-user', { from: 'sip:bonnie@one' })).toBe(key('from-user', { from: 'sip:bonnie@two' }));
+  expect(key('from-user', { from: 'sip:bonnie@one' })).not.toBe(key('from-user', { from: 'sip:clyde@one' }));
+  expect(key('source-ip', { source: 'udp 192.0.2.1:1' })).toBe(key('source-ip', { source: 'tcp 192.0.2.1:2 #3' }));
+  expect(key('source-ip', { source: 'udp 192.0.2.1:1' })).not.toBe(key('source-ip', { source: 'udp 192.0.2.2:1' }));
+  const tenant = (value: string) => key('header', { header: 'x-tenant', more: [`X-Tenant : ${value}`] });
+  expect(tenant('red')).toBe(key('header', { header: 'x-tenant', more: ['x-TENANT:red'] }));
+  expect(tenant('red')).not.toBe(tenant('blue'));
+  expect(key('header', { header: 'x-tenant', more: ['X-Tenants: red'] })).toBe(key('user', {}));
 });

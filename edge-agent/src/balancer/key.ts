@@ -1,35 +1,77 @@
+import type { AffinityKey } from '../plan.ts';
+import type { Endpoint } from '../ports.ts';
 import { finish, hash32, MIX_SEED, mix } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { address, nextAddress, SCHEME, UriView } from '../sip/uri.ts';
 
-const to = new UriView();
+/** URI of From or To. */
+const other = new UriView();
 
 /**
- * The affinity key's hash, the same on every agent. `uri` is the parsed Request-URI.
+ * The affinity key's hash, the same on every agent. `uri` is the parsed Request-URI, `from` where the request came from.
  *
  * - `user`: the callee. Of REGISTER the To address-of-record (its Request-URI names the registrar only), of other requests the Request-URI's user.
  * - `domain`: host of the same URI, the tenant.
- * - `call-id`.
+ * - `from-user`: the caller. `call-id`. `source-ip`. `header`: the value of the named header, with the callee where it is absent.
  *
  * A URI without the part asked for falls back to the To URI's, then to its host: something is always hashed.
  */
-export function affinityHash(key: 'user' | 'domain' | 'call-id', message: MessageView, uri: UriView): number {
-  if (key === 'call-id') {
-    const line = message.first[HEADER.callId]!;
-    return hash32(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
+export function affinityHash(key: AffinityKey, message: MessageView, uri: UriView, from: Endpoint): number {
+  switch (key.kind) {
+    case 'call-id':
+      return valueHash(message, message.first[HEADER.callId]!);
+    case 'source-ip':
+      return finish(
+        Math.imul(from.ip0 ^ Math.imul(from.ip1, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(from.ip2, 31) ^ from.ip3,
+      );
+    case 'from-user':
+      return uriOf(message, HEADER.from) ? subjectHash(message, other, false) : subjectHash(message, uri, false);
+    case 'header': {
+      const line = namedLine(message, key.header);
+      return line < 0 ? calleeHash(message, uri, false) : valueHash(message, line);
+    }
+    default:
+      return calleeHash(message, uri, key.kind === 'domain');
   }
-  const toLine = message.first[HEADER.to]!;
-  const useTo = message.method === METHOD.REGISTER || (key === 'user' && uri.userEnd === uri.userStart);
-  let subject = uri;
-  if (useTo && nextAddress(message.bytes, message.valueStart[toLine]!, message.valueEnd[toLine]!)) {
-    if (to.parse(message.bytes, address.uriStart, address.uriEnd)) subject = to;
-  }
-  return key === 'user' && subject.userEnd > subject.userStart
-    ? userHash(message.bytes, subject)
-    : hostHash(message.bytes, subject);
 }
+
+function calleeHash(message: MessageView, uri: UriView, domain: boolean): number {
+  const useTo = message.method === METHOD.REGISTER || (!domain && uri.userEnd === uri.userStart);
+  return subjectHash(message, useTo && uriOf(message, HEADER.to) ? other : uri, domain);
+}
+
+const subjectHash = (message: MessageView, uri: UriView, domain: boolean): number =>
+  !domain && uri.userEnd > uri.userStart ? userHash(message.bytes, uri) : hostHash(message.bytes, uri);
+
+/** Reads the URI of From or To into {@link other}. */
+function uriOf(message: MessageView, code: number): boolean {
+  const line = message.first[code]!;
+  return (
+    nextAddress(message.bytes, message.valueStart[line]!, message.valueEnd[line]!) &&
+    other.parse(message.bytes, address.uriStart, address.uriEnd)
+  );
+}
+
+const valueHash = (message: MessageView, line: number): number =>
+  hash32(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
+
+/** First line whose header has this name (lower case), -1 where there is none. */
+function namedLine(message: MessageView, name: string): number {
+  const { bytes } = message;
+  for (let i = 0; i < message.headerCount; i++) {
+    const start = message.lineStart[i]!;
+    const behind = bytes[start + name.length];
+    if (behind !== 58 && behind !== 32 && behind !== 9) continue;
+    let k = 0;
+    while (k < name.length && lower(bytes[start + k]!) === name.charCodeAt(k)) k++;
+    if (k === name.length) return i;
+  }
+  return -1;
+}
+
+const lower = (c: number): number => (c >= 65 && c <= 90 ? c | 32 : c);
 
 /**
  * Hash of a user part. Escapes count as the characters they stand for (RFC 3261 §19.1.4), parameters of a telephone-subscriber and
@@ -57,8 +99,7 @@ function userHash(bytes: Uint8Array, uri: UriView): number {
 function hostHash(bytes: Uint8Array, uri: UriView): number {
   let h = MIX_SEED;
   for (let i = uri.hostStart; i < uri.hostEnd; i++) {
-    const c = bytes[i]!;
-    h = mix(h, c >= 65 && c <= 90 ? c | 32 : c);
+    h = mix(h, lower(bytes[i]!));
   }
   return finish(h);
 }

@@ -5,7 +5,7 @@ import { NONE, Pool } from './pool.ts';
 import { backendId, rankCandidates } from './rendezvous.ts';
 import { spreadTurn } from './round-robin.ts';
 
-function farm(count: number, strategy: FarmPlan['strategy'] = 'hash'): FarmPlan {
+function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: number[] = []): FarmPlan {
   const backends = Array.from({ length: count }, (_, i) => ({
     name: `pbx${i}`,
     id: backendId(`pbx${i}`),
@@ -13,12 +13,13 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash'): FarmPlan 
     port: 5060,
     transport: TRANSPORT.udp,
     weight: 1,
+    priority: tiers[i] ?? 1,
     sources: [],
   }));
   return {
     name: 'f',
     strategy,
-    key: 'user',
+    key: { kind: 'user', header: '' },
     registration: 'path',
     backends,
     firstBackend: 0,
@@ -26,6 +27,7 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash'): FarmPlan 
     candidates: rankCandidates(
       backends.map((b) => b.id),
       backends.map((b) => b.weight),
+      backends.map((b) => b.priority),
     ),
     states: new SharedArrayBuffer(count),
   };
@@ -67,4 +69,30 @@ test('a call is remembered for as long as a transaction can last, and only while
   new Uint8Array(f.states)[first] = STATE.down;
   expect(pool.inTurn(1, 2, NONE, 132)).toBe(1 - first);
   expect(pool.inTurn(1, 2, 1 - first, 132)).toBe(NONE);
+});
+
+test('a lower tier takes over just what is missing: the survivors of the first tier keep what they have', () => {
+  const f = farm(4, 'hash', [1, 1, 2, 2]);
+  const pool = new Pool(f);
+  const before = Array.from({ length: 2000 }, (_, i) => pool.byHash(i * 2654435761, NONE));
+  expect(new Set(before)).toEqual(new Set([0, 1]));
+  new Uint8Array(f.states)[0] = STATE.down;
+  for (const [i, was] of before.entries()) {
+    const now = pool.byHash(i * 2654435761, NONE);
+    if (was === 1) expect(now).toBe(1);
+    else expect([2, 3]).toContain(now);
+  }
+  new Uint8Array(f.states).set([STATE.down, STATE.down, STATE.down, STATE.down]);
+  expect(pool.byHash(1, NONE)).toBe(NONE);
+});
+
+test('in turns, too: the turns of a dead backend go to the next tier', () => {
+  const f = farm(3, 'weighted-round-robin', [1, 1, 2]);
+  const pool = new Pool(f);
+  const take = (n: number) => Array.from({ length: n }, (_, i) => pool.inTurn(i, n, NONE, i * 100));
+  expect(new Set(take(10))).toEqual(new Set([0, 1]));
+  new Uint8Array(f.states)[0] = STATE.down;
+  const after = take(20);
+  expect(after.filter((b) => b === 1)).toHaveLength(10);
+  expect(after.filter((b) => b === 2)).toHaveLength(10);
 });

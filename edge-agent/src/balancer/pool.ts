@@ -6,13 +6,19 @@ import { RecentCalls, spreadTurn } from './round-robin.ts';
 /** No backend can serve. */
 export const NONE = -1;
 
+/** One tier's turn of round robin. */
+interface Turn {
+  order: Uint8Array;
+  next: number;
+}
+
 /** The backends of one farm as a data thread chooses among them. One per worker and farm. */
 export class Pool {
   readonly size: number;
   readonly #states: Uint8Array;
   readonly #candidates: Uint8Array;
-  readonly #turn: Uint8Array;
-  #next: number;
+  /** Tiers in order, the first one first. */
+  readonly #turns: Turn[];
   readonly #calls: RecentCalls | undefined;
 
   /** `offset` starts the round robin of each worker elsewhere. */
@@ -20,8 +26,12 @@ export class Pool {
     this.size = farm.backends.length;
     this.#states = new Uint8Array(farm.states);
     this.#candidates = new Uint8Array(farm.candidates);
-    this.#turn = spreadTurn(farm.backends.map((b) => b.weight));
-    this.#next = offset % this.#turn.length;
+    const tiers = [...new Set(farm.backends.map((b) => b.priority))].sort((a, b) => a - b);
+    this.#turns = tiers.map((tier) => {
+      const members = farm.backends.flatMap((b, i) => (b.priority === tier ? [i] : []));
+      const turn = spreadTurn(members.map((i) => farm.backends[i]!.weight));
+      return { order: turn.map((m) => members[m]!), next: offset % turn.length };
+    });
     this.#calls = farm.strategy === 'weighted-round-robin' ? new RecentCalls() : undefined;
   }
 
@@ -52,13 +62,32 @@ export class Pool {
    */
   inTurn(low: number, high: number, except: number, now: number): number {
     const before = this.#calls!.find(low, high, now);
-    let pick = before >= 0 && before < this.size && before !== except && this.serves(before) ? before : NONE;
-    for (let i = 0; pick === NONE && i < this.#turn.length; i++) {
-      const b = this.#turn[this.#next]!;
-      this.#next = (this.#next + 1) % this.#turn.length;
-      if (b !== except && this.serves(b)) pick = b;
-    }
+    const keeps = before >= 0 && before < this.size && before !== except && this.serves(before);
+    const pick = keeps ? before : this.#next(except);
     if (pick !== NONE) this.#calls!.keep(low, high, pick, now);
     return pick;
   }
+
+  /** A turn that falls to a backend that does not serve goes to the next tier, if any; only the last one passes it on among its own. */
+  #next(except: number): number {
+    const usable = (b: number) => b !== except && this.serves(b);
+    for (const turn of this.#turns) {
+      const b = advance(turn);
+      if (usable(b)) return b;
+    }
+    for (let t = this.#turns.length - 1; t >= 0; t--) {
+      const turn = this.#turns[t]!;
+      for (let i = 0; i < turn.order.length; i++) {
+        const b = advance(turn);
+        if (usable(b)) return b;
+      }
+    }
+    return NONE;
+  }
+}
+
+function advance(turn: Turn): number {
+  const b = turn.order[turn.next]!;
+  turn.next = (turn.next + 1) % turn.order.length;
+  return b;
 }

@@ -12,9 +12,38 @@ export const NO_CANDIDATE = 255;
  * Independent of health: health only masks. Taking a backend out moves no key between the others, and its keys spread over all of them.
  * Layout: byte [bucket × RANKS + rank] = index of the backend.
  *
+ * With several tiers the best of each comes first, tier by tier, and then the rest: what a dead backend leaves goes to the next tier,
+ * which so takes over just the capacity that is missing; the survivors of its own tier keep what they have.
+ *
  * @param ids 24-bit backend ids, stable over revisions, so that every agent computes the same order
+ * @param tiers priority of each backend, 1 first
  */
-export function rankCandidates(ids: readonly number[], weights: readonly number[]): SharedArrayBuffer {
+export function rankCandidates(
+  ids: readonly number[],
+  weights: readonly number[],
+  tiers: readonly number[] = ids.map(() => 1),
+): SharedArrayBuffer {
+  const levels = [...new Set(tiers)].sort((a, b) => a - b);
+  if (levels.length === 1) return rankTier(ids, weights);
+  const ranked = levels.map((level) => {
+    const members = ids.flatMap((_, b) => (tiers[b] === level ? [b] : []));
+    const own = (all: readonly number[]) => members.map((b) => all[b]!);
+    return { members, table: new Uint8Array(rankTier(own(ids), own(weights))) };
+  });
+  const merged = new SharedArrayBuffer(BUCKETS * RANKS);
+  const out = new Uint8Array(merged).fill(NO_CANDIDATE);
+  for (let at = 0; at < out.length; at += RANKS) {
+    const lists = ranked.map(({ members, table }) => candidatesAt(table, at).map((m) => members[m]!));
+    const order = [...lists.map((list) => list[0]!), ...lists.flatMap((list) => list.slice(1))];
+    out.set(order.slice(0, RANKS), at);
+  }
+  return merged;
+}
+
+const candidatesAt = (table: Uint8Array, at: number): number[] =>
+  [...table.subarray(at, at + RANKS)].filter((b) => b !== NO_CANDIDATE);
+
+function rankTier(ids: readonly number[], weights: readonly number[]): SharedArrayBuffer {
   const n = ids.length;
   const ranks = Math.min(n, RANKS);
   const table = new SharedArrayBuffer(BUCKETS * RANKS);

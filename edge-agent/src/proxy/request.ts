@@ -37,7 +37,7 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
     return reply(ctx, from, incoming, 403);
   }
   if (route === ROUTE.token) return byToken(ctx, from, incoming, source);
-  const backend = choose(ctx, incoming, source);
+  const backend = choose(ctx, from, incoming, source);
   if (backend === NONE) {
     counters.drop(DROP.no_backend);
     return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
@@ -95,7 +95,7 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
     const backend = farm.byId.get(token.backend);
     if (backend !== undefined) return forwardToBackend(ctx, from, incoming, backend, source, false);
     // The backend left the configuration: what is left of its dialogs goes to whoever the key names.
-    const other = choose(ctx, incoming, source);
+    const other = choose(ctx, from, incoming, source);
     if (other !== NONE) return forwardToBackend(ctx, from, incoming, other, source, false);
     counters.drop(DROP.no_backend);
     return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
@@ -111,10 +111,10 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
 }
 
 /** A backend for a request outside of any dialog that we know; never the one that sent it (the seed's server A → server B). */
-function choose(ctx: Context, incoming: Listener, source: number): number {
+function choose(ctx: Context, from: Endpoint, incoming: Listener, source: number): number {
   const { message, uri, runtime, output } = ctx;
   const { pool, plan } = incoming.farm;
-  if (plan.strategy === 'hash') return pool.byHash(affinityHash(plan.key, message, uri), source);
+  if (plan.strategy === 'hash') return pool.byHash(affinityHash(plan.key, message, uri, from), source);
   const callId = message.first[HEADER.callId]!;
   sipHash24(incoming.farm.keys[0]!.key, message.bytes, message.valueStart[callId]!, message.valueEnd[callId]!);
   return pool.inTurn(digest[0]! ^ runtime.worker, digest[1]!, source, output.seconds());

@@ -13,6 +13,7 @@ const backend = (name: string) => ({
   port: 5060,
   transport: TRANSPORT.udp,
   weight: 1,
+  priority: 1,
   sources: [],
 });
 const plan = (...backends: string[]): Plan => ({
@@ -27,7 +28,7 @@ const plan = (...backends: string[]): Plan => ({
     {
       name: 'pbx',
       strategy: 'hash',
-      key: 'user',
+      key: { kind: 'user', header: '' },
       registration: 'path',
       backends: backends.map(backend),
       firstBackend: 0,
