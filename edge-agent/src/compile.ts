@@ -1,19 +1,29 @@
 import { type Farm, parseCidr, type Snapshot } from '@sipfleet/contract';
+import { createNonces } from './balancer/nonces.ts';
 import { backendId, rankCandidates } from './balancer/rendezvous.ts';
+import { compileStream } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
 import type { AffinityKey, BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
-import { TRANSPORT } from './ports.ts';
+import { type Secrets, TRANSPORT } from './ports.ts';
 
 /**
  * Snapshot → what the data threads run. Throws AgentError PLAN where the snapshot cannot run on this agent.
  *
  * @param agent its number in the fleet and its own address, for listeners that name none
+ * @param secrets those that its farms name
  */
-export function compilePlan(snapshot: Snapshot, etag: string, agent: { number: number; address: string }): Plan {
+export function compilePlan(
+  snapshot: Snapshot,
+  etag: string,
+  agent: { number: number; address: string },
+  secrets: Secrets = new Map(),
+): Plan {
   const plan: Plan = { etag, generation: snapshot.generation, agent: agent.number, listeners: [], farms: [] };
   let firstBackend = 0;
   for (const [index, farm] of snapshot.farms.entries()) {
-    plan.listeners.push(...farm.spec.listeners.map((l) => compileListener(l, index, agent.address)));
+    plan.listeners.push(
+      ...farm.spec.listeners.map((_, l) => compileListener(farm.spec, l, index, agent.address, secrets)),
+    );
     plan.farms.push(compileFarm(farm.spec, farm.tokenKeys, firstBackend));
     firstBackend += farm.spec.backends.length;
   }
@@ -21,10 +31,12 @@ export function compilePlan(snapshot: Snapshot, etag: string, agent: { number: n
   return plan;
 }
 
-function compileListener(l: Farm['listeners'][number], farm: number, own: string): ListenerPlan {
+function compileListener(spec: Farm, index: number, farm: number, own: string, secrets: Secrets): ListenerPlan {
+  const l = spec.listeners[index]!;
   const address = l.address ?? own;
   const advertise = { clients: l.advertise?.clients ?? address, backends: l.advertise?.backends ?? address };
-  return { farm, transport: TRANSPORT[l.transport], address, port: l.port, advertise };
+  const stream = compileStream(spec, index, secrets);
+  return { farm, transport: TRANSPORT[l.transport], address, port: l.port, advertise, ...(stream && { stream }) };
 }
 
 function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], firstBackend: number): FarmPlan {
@@ -42,6 +54,7 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
   return {
     name: farm.name,
     strategy: farm.balancing.strategy,
+    names: farm.names,
     key: compileKey(farm.balancing.key),
     registration: farm.registration.mode,
     backends,
@@ -52,6 +65,7 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
       backends.map((b) => b.weight),
       backends.map((b) => b.priority),
     ),
+    nonces: createNonces(),
     states: new SharedArrayBuffer(backends.length),
   };
 }
@@ -85,13 +99,14 @@ function compileSource(text: string): BackendPlan['sources'][number] {
 function refuseSharedListeners(plan: Plan): void {
   const seen = new Map<string, string>();
   for (const l of plan.listeners) {
-    const key = `${l.transport}/${l.address}/${l.port}`;
+    // What runs on TCP shares its ports.
+    const key = `${l.transport === TRANSPORT.udp ? 'udp' : 'tcp'}/${l.address}/${l.port}`;
     const farm = plan.farms[l.farm]!.name;
     const other = seen.get(key);
     if (other !== undefined)
       throw new AgentError(
         'PLAN',
-        `farms ${other} and ${farm} both listen on ${l.address}:${l.port} with the same transport`,
+        `farms ${other} and ${farm} both listen on ${l.address}:${l.port} (${l.transport === TRANSPORT.udp ? 'udp' : 'tcp'})`,
       );
     seen.set(key, farm);
   }

@@ -1,4 +1,4 @@
-import type { TransportCode } from './ports.ts';
+import type { StreamOptions, TransportCode } from './ports.ts';
 
 /** What the data threads run: a snapshot compiled for the packet path. Small objects here; all that is large in shared memory. */
 export interface Plan {
@@ -17,12 +17,16 @@ export interface ListenerPlan {
   port: number;
   /** What stands in Via, Record-Route and Path towards each side. */
   advertise: { clients: string; backends: string };
+  /** Certificates, sources, limits; of all but UDP. */
+  stream?: StreamOptions;
 }
 
 export interface FarmPlan {
   name: string;
   strategy: 'hash' | 'weighted-round-robin';
   key: AffinityKey;
+  /** DNS names by which phones know the farm. */
+  names: string[];
   registration: 'path' | 'none';
   backends: BackendPlan[];
   /** Index of backends[0] among the backends of all farms: counters and states are numbered through. */
@@ -31,6 +35,8 @@ export interface FarmPlan {
   tokenKeys: { id: number; key: Uint8Array }[];
   /** Ranked candidates per hash bucket, see balancer/rendezvous.ts. */
   candidates: SharedArrayBuffer;
+  /** Which backend made a challenge, see balancer/nonces.ts. */
+  nonces: SharedArrayBuffer;
   /** One byte per backend, written by the control thread: see {@link STATE}. */
   states: SharedArrayBuffer;
 }

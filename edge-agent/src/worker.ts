@@ -1,20 +1,29 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataThreadSockets } from './data-sockets.ts';
-import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
+import {
+  type Endpoint,
+  type Segments,
+  TRANSPORT,
+  type WorkerCommand,
+  type WorkerEvent,
+  type WorkerStart,
+} from './ports.ts';
 import type { Output } from './proxy/context.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
+import { Splice } from './sip/splice.ts';
 import { SlabCounters } from './telemetry/counters.ts';
 import { DROP } from './telemetry/slab.ts';
 import { createCounts } from './transport/counts.ts';
+import { createEndpoint } from './transport/endpoint.ts';
 import { openMailbox } from './transport/mailbox.ts';
-import { createStreamTransport } from './transport/tcp.ts';
+import { createStreamTransport } from './transport/streams.ts';
 import { createUdpTransport } from './transport/udp/index.ts';
 
 /**
  * A data thread. The path of a message, top to bottom:
  *
- *   transport/udp, transport/tcp (framed by sip/framer)   a whole message and where it came from
+ *   transport/udp, transport/streams (framed by sip/framer)   a whole message and where it came from
  *   → receive()                                           counted, given its listener of the running plan
  *   → proxy/proxy.ts                                      parsed as far as needed (sip/message)
  *   → proxy/request.ts                                    validated, own Routes taken, token or affinity → target
@@ -44,6 +53,7 @@ const streams = createStreamTransport({
   kind: start.datapath,
   handler: receive,
   counts,
+  seed: start.seed,
   // Datagrams that stream messages caused have no received UDP batch to leave with.
   onBatchEnd: () => udp.flush(),
 });
@@ -57,27 +67,55 @@ function receive(bytes: Uint8Array, from: number, to: number, source: Endpoint, 
   const listener = now?.byHandle[handle];
   if (now === undefined || listener === undefined) return;
   now.counters.received(listener.index, to - from);
-  now.proxy.handle(bytes, from, to, source, listener.index);
+  try {
+    now.proxy.handle(bytes, from, to, source, listener.index);
+  } catch (error) {
+    // A fault of ours costs one message, never the thread with its connections.
+    now.counters.drop(DROP.internal);
+    complain(error as Error);
+  }
+}
+
+/** At most one a second: what crafted messages can cause must not fill a disk. */
+function complain(error: Error): void {
+  if (seconds === complainedAt) return;
+  complainedAt = seconds;
+  process.stderr.write(
+    `sipfleet-agent: worker ${start.index}: a message was dropped: ${error.stack ?? error.message}\n`,
+  );
+}
+let complainedAt = 0;
+
+/** Mail is the remote end that the sender means, as words and port, and then the message. */
+const MAIL_HEADER = 20;
+const envelope = new Uint8Array(MAIL_HEADER);
+const envelopeWords = new Uint32Array(envelope.buffer);
+const letter = new Splice();
+const opened = new DataView(new ArrayBuffer(MAIL_HEADER));
+const addressee = createEndpoint(TRANSPORT.tcp);
+
+function mailTo(worker: number, to: Endpoint, message: Segments): boolean {
+  envelopeWords.set([to.ip0, to.ip1, to.ip2, to.ip3, to.port]);
+  letter.reset();
+  letter.add(envelope, 0, MAIL_HEADER);
+  for (let i = 0; i < message.count; i++) letter.add(message.bytes[i]!, message.start[i]!, message.end[i]!);
+  return mail.post(worker, to.connection, letter);
 }
 
 function drainMail(): void {
   mail.drain((connection, bytes, from, to) => {
-    piece.bytes[0] = bytes;
-    piece.start[0] = from;
-    piece.end[0] = to;
-    piece.length = to - from;
-    streams.send(connection, piece);
+    for (let i = 0; i < MAIL_HEADER; i++) opened.setUint8(i, bytes[from + i]!);
+    addressee.ip0 = opened.getUint32(0, true);
+    addressee.ip1 = opened.getUint32(4, true);
+    addressee.ip2 = opened.getUint32(8, true);
+    addressee.ip3 = opened.getUint32(12, true);
+    addressee.port = opened.getUint32(16, true);
+    addressee.connection = connection;
+    letter.reset();
+    letter.add(bytes, from + MAIL_HEADER, to);
+    if (!sendHere(addressee, letter)) running?.counters.drop(DROP.unknown_flow);
   });
 }
-
-/** One piece, for mail that is passed on as it came. */
-const piece = {
-  count: 1,
-  bytes: [new Uint8Array(0)] as Uint8Array[],
-  start: new Int32Array(1),
-  end: new Int32Array(1),
-  length: 0,
-};
 
 const output: Output = {
   arena() {
@@ -93,7 +131,7 @@ const output: Output = {
     if (worker !== start.index) {
       if (worker >= start.workers) return false;
       // Its own reason, and so no "unknown flow" besides: the connection may well be there.
-      if (mail.post(worker, to.connection, message)) counters.sent(listener.index, message.length);
+      if (mailTo(worker, to, message)) counters.sent(listener.index, message.length);
       else counters.drop(DROP.mailbox_full);
       return true;
     }
@@ -116,8 +154,18 @@ function sendHere(to: Endpoint, message: Segments): boolean {
 
 const tick = setInterval(() => {
   seconds = Math.floor(Date.now() / 1000);
-  running?.counters.takeTransport(counts);
+  takeCounts();
 }, TICK_MS);
+
+/** What the transports counted since the last time, into the counters of the running plan. */
+function takeCounts(): void {
+  if (!running) return;
+  running.counters.takeTransport(counts);
+  for (const { index } of running.runtime.listeners) {
+    const stream = sockets.stream(index);
+    if (stream) running.counters.takeConnections(index, stream.connections, stream.connectionCounts);
+  }
+}
 
 async function command(message: WorkerCommand): Promise<WorkerEvent | undefined> {
   switch (message.type) {
@@ -135,10 +183,12 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       }
     }
     case 'commit': {
-      running?.counters.takeTransport(counts);
+      takeCounts();
       running = next!;
+      running.counters.takeTransport(counts);
       for (const listener of running.runtime.listeners) running.byHandle[sockets.nextHandle(listener.index)] = listener;
       await sockets.commit();
+      takeCounts();
       return { type: 'committed', etag: message.etag };
     }
     case 'abort':

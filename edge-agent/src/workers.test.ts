@@ -15,6 +15,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       name: 'pbx',
       strategy: 'hash',
       key: { kind: 'user', header: '' },
+      names: [],
       registration: 'path',
       backends: backends.map((name) => ({
         name,
@@ -29,6 +30,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       firstBackend: 0,
       tokenKeys: [{ id: 1, key: new Uint8Array(16) }],
       candidates: new SharedArrayBuffer(8),
+      nonces: new SharedArrayBuffer(0),
       states: new SharedArrayBuffer(backends.length),
     },
   ],

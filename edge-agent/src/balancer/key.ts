@@ -38,7 +38,8 @@ export function affinityHash(key: AffinityKey, message: MessageView, uri: UriVie
 }
 
 function calleeHash(message: MessageView, uri: UriView, domain: boolean): number {
-  const useTo = message.method === METHOD.REGISTER || (!domain && uri.userEnd === uri.userStart);
+  const missing = domain ? uri.hostEnd === uri.hostStart : uri.userEnd === uri.userStart;
+  const useTo = message.method === METHOD.REGISTER || missing;
   return subjectHash(message, useTo && uriOf(message, HEADER.to) ? other : uri, domain);
 }
 

@@ -20,6 +20,7 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: num
     name: 'f',
     strategy,
     key: { kind: 'user', header: '' },
+    names: [],
     registration: 'path',
     backends,
     firstBackend: 0,
@@ -29,6 +30,7 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: num
       backends.map((b) => b.weight),
       backends.map((b) => b.priority),
     ),
+    nonces: new SharedArrayBuffer(0),
     states: new SharedArrayBuffer(count),
   };
 }

@@ -11,7 +11,7 @@ export class Sources {
   constructor(backends: readonly BackendPlan[]) {
     for (const [backend, b] of backends.entries())
       for (const { ip, bits } of b.sources) {
-        const rule: Rule = { backend, ip, bits, port: 0 };
+        const rule: Rule = { backend, ip, bits, port: 0, backendPort: b.port };
         // One loopback address is shared by PBXs and phones of the same host: there the port must agree as well.
         if (bits === 128 && isLoopback(ip)) rule.port = b.port;
         if (bits === 128) this.#exact.set(ip[3], [...(this.#exact.get(ip[3]) ?? []), rule]);
@@ -22,8 +22,16 @@ export class Sources {
   /** Index of the backend that sends from here, -1 for anybody else. */
   find(from: Endpoint): number {
     const exact = this.#exact.get(from.ip3);
+    let found = -1;
     if (exact !== undefined)
-      for (let i = 0; i < exact.length; i++) if (matches(exact[i]!, from)) return exact[i]!.backend;
+      for (let i = 0; i < exact.length; i++) {
+        const rule = exact[i]!;
+        if (!matches(rule, from)) continue;
+        // Several PBXs on one host are told apart by the port that they send from, where it is theirs.
+        if (rule.backendPort === from.port) return rule.backend;
+        if (found < 0) found = rule.backend;
+      }
+    if (found >= 0) return found;
     for (let i = 0; i < this.#blocks.length; i++) if (matches(this.#blocks[i]!, from)) return this.#blocks[i]!.backend;
     return -1;
   }
@@ -35,6 +43,7 @@ interface Rule {
   bits: number;
   /** 0: any. */
   port: number;
+  backendPort: number;
 }
 
 function matches(rule: Rule, from: Endpoint): boolean {

@@ -4,6 +4,7 @@ import { Splice } from '../sip/splice.ts';
 import { UriView } from '../sip/uri.ts';
 import { ViaView } from '../sip/via.ts';
 import type { LocalStatus } from '../telemetry/slab.ts';
+import type { ResponseTarget } from '../transaction/branch.ts';
 import { Edits } from './edits.ts';
 import type { Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
@@ -48,6 +49,8 @@ export interface Context {
   token: ReturnType<typeof createToken>;
   fresh: ReturnType<typeof createToken>;
   target: Endpoint;
+  /** Where the response to the request at hand goes, or where the response at hand says so. */
+  back: ResponseTarget;
   /** Loop hash of the request at hand. */
   loop: number;
 }
@@ -65,6 +68,7 @@ export function createContext(runtime: Runtime, output: Output, counters: Counte
     token: createToken(),
     fresh: createToken(),
     target: { transport: 0, ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, connection: 0 },
+    back: { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0 },
     loop: 0,
   };
 }

@@ -1,6 +1,8 @@
+import { MAX_HEADERS } from '../sip/message.ts';
 import type { Splice } from '../sip/splice.ts';
 
-const CAPACITY = 24;
+/** One for every header line, since each may be a Route of ours, and a few for the rest. */
+const CAPACITY = MAX_HEADERS + 16;
 
 /** Changes to a received message: each replaces a range of it (empty for an insertion) by text from the arena (empty for a removal). */
 export class Edits {
@@ -17,6 +19,7 @@ export class Edits {
 
   /** Ranges must not overlap. Insertions at one place come out in the order in which they were made. */
   replace(from: number, to: number, textStart: number, textEnd: number): void {
+    if (to < from) throw new RangeError(`an edit from ${from} back to ${to}`);
     if (this.#count === CAPACITY) throw new RangeError(`more than ${CAPACITY} edits of one message`);
     let i = this.#count++;
     for (; i > 0 && this.#from[i - 1]! > from; i--) {

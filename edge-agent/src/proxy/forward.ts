@@ -4,13 +4,13 @@ import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
-import { DROP } from '../telemetry/slab.ts';
 import { makeBranch, putBranch } from '../transaction/branch.ts';
 import { type Context, copyEndpoint } from './context.ts';
 import { putFlow } from './flow.ts';
+import { addContentLength } from './response.ts';
 import { isV4, type Listener, outgoing, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
-import { noteSource } from './via.ts';
+import { noteSource, responsePort } from './via.ts';
 
 const RECORD_ROUTE = toBytes('Record-Route: <sip:');
 const PATH = toBytes('Path: <sip:');
@@ -53,11 +53,11 @@ export function forwardToBackend(
     arena.used = putUri(arena, PATH, token, leaving, SIDE.backends);
     if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
   }
-  assemble(ctx, from, arena, start);
+  assemble(ctx, from, leaving, arena, start);
   counters.requestTo(chosen.global, message.method);
   copyEndpoint(target, chosen.endpoint);
   if (target.transport === TRANSPORT.udp) output.datagram(leaving, target, ctx.splice);
-  else if (!output.dial(leaving, target, ctx.splice)) counters.drop(DROP.send_failed);
+  else output.dial(leaving, target, ctx.splice);
 }
 
 /** Forwards to the client that ctx.token names, on behalf of backend `source`. False: its connection is no longer there. */
@@ -84,7 +84,7 @@ export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener
     record.clientKey = token.clientKey;
     putRecordRoutes(arena, record, leaving, SIDE.clients, incoming, SIDE.backends);
   }
-  assemble(ctx, from, arena, start);
+  assemble(ctx, from, leaving, arena, start);
   copyEndpoint(target, token.client);
   if (datagram) {
     output.datagram(leaving, target, ctx.splice);
@@ -103,15 +103,26 @@ function putVia(
   branchId: number,
   from: Endpoint,
 ): void {
-  const { message, via } = ctx;
+  const { message, via, back } = ctx;
   const { key } = incoming.farm.keys[0]!;
-  makeBranch(key, message, via, branchId, ctx.loop, incoming.ordinal);
+  const stream = from.transport !== TRANSPORT.udp;
+  if (stream) {
+    back.ip0 = back.ip1 = back.ip2 = back.ip3 = back.port = 0;
+    back.agent = ctx.runtime.plan.agent;
+    back.worker = ctx.runtime.worker;
+    back.connection = from.connection;
+  } else {
+    back.ip0 = from.ip0;
+    back.ip1 = from.ip1;
+    back.ip2 = from.ip2;
+    back.ip3 = from.ip3;
+    back.port = responsePort(message.bytes, via, from);
+    back.agent = back.worker = back.connection = 0;
+  }
+  makeBranch(key, message, via, branchId, ctx.loop, incoming.ordinal, back);
   let at = put(arena.bytes, arena.used, leaving.via[side]);
   at = putBranch(arena.bytes, at);
-  if (from.transport !== TRANSPORT.udp) {
-    at = put(arena.bytes, at, FLOW);
-    at = putFlow(arena.bytes, at, key, ctx.runtime.plan.agent, ctx.runtime.worker, from.connection);
-  }
+  if (stream) at = putFlow(arena.bytes, put(arena.bytes, at, FLOW), back);
   arena.used = put(arena.bytes, at, RPORT_CRLF);
 }
 
@@ -162,7 +173,7 @@ function putUri(arena: Arena, name: Uint8Array, token: Token, listener: Listener
 }
 
 /** Start line, our new headers, and the received message with its edits. */
-function assemble(ctx: Context, from: Endpoint, arena: Arena, start: number): void {
+function assemble(ctx: Context, from: Endpoint, leaving: Listener, arena: Arena, start: number): void {
   const { message, edits, splice } = ctx;
   const { bytes } = message;
   if (message.maxForwards < 0) arena.used = put(arena.bytes, arena.used, MAX_FORWARDS);
@@ -170,8 +181,10 @@ function assemble(ctx: Context, from: Endpoint, arena: Arena, start: number): vo
   const end = arena.used;
   noteSource(bytes, ctx.via, from, arena, edits);
   splice.reset();
-  splice.add(bytes, message.start, message.headersStart);
+  edits.apply(splice, bytes, message.start, message.headersStart, arena.bytes);
   splice.add(arena.bytes, start, end);
+  // On a stream the length of the body must be said, though a datagram may leave it out (RFC 3261 §18.3).
+  if (leaving.plan.transport !== TRANSPORT.udp && message.first[HEADER.contentLength]! < 0) addContentLength(ctx);
   edits.apply(splice, bytes, message.headersStart, message.end, arena.bytes);
 }
 

@@ -10,7 +10,7 @@ test('an INVITE from a phone gets our Via on top, a Record-Route, its source not
   const out = a.receive(request({ body: 'v=0\n' }), 'udp 203.0.113.9:40000')!;
   expect(out.how).toBe('datagram');
   const vias = header(out.text, 'Via');
-  expect(vias[0]).toMatch(/^SIP\/2\.0\/UDP 192\.0\.2\.10:5060;branch=z9hG4bK[\w-]{23};rport$/);
+  expect(vias[0]).toMatch(/^SIP\/2\.0\/UDP 192\.0\.2\.10:5060;branch=z9hG4bK[\w-]{26};rport$/);
   expect(vias[1]).toBe('SIP/2.0/UDP 198.51.100.7:5060;received=203.0.113.9;rport=40000;branch=z9hG4bKa');
   expect(header(out.text, 'Record-Route')).toEqual([expect.stringMatching(/^<sip:[\w-]{48}@192\.0\.2\.10:5060;lr>$/)]);
   expect(header(out.text, 'Max-Forwards')).toEqual(['69']);
@@ -310,4 +310,52 @@ test('round robin alternates calls, and keeps a call where it is', () => {
   const picks = Array.from({ length: 10 }, (_, i) => backendOf(a.receive(request({ callId: `c${i}` }), PHONE)!.to));
   expect(picks.filter((p) => p === 0)).toHaveLength(5);
   expect(picks.map((_, i) => backendOf(a.receive(request({ callId: `c${i}`, cseq: 2 }), PHONE)!.to))).toEqual(picks);
+});
+
+test('the answer to a challenge goes to the PBX that challenged, though its turn is another’s', () => {
+  const a = agent({ balancing: { strategy: 'weighted-round-robin' } });
+  const register = (callId: string, more: string[] = []) =>
+    a.receive(request({ method: 'REGISTER', uri: 'sip:example.com', callId, more }), PHONE)!;
+  for (let i = 0; i < 6; i++) {
+    const out = register(`c${i}`);
+    const challenger = backendOf(out.to);
+    a.receive(
+      answer(out.text, '401 Unauthorized', 't', [`WWW-Authenticate: Digest realm="x", nonce="n${i}"`]),
+      PBX[challenger]!,
+    );
+    // A phone that starts over with another Call-ID.
+    const retried = register(`d${i}`, [`Authorization: Digest username="bonnie", nonce="n${i}"`]);
+    expect(backendOf(retried.to)).toBe(challenger);
+  }
+});
+
+test.each(['udp 203.0.113.9:40000', 'udp [2001:db8::9]:40000'])(
+  'a STUN Binding request from %s is told where it came from',
+  (from) => {
+    const a = agent();
+    const id = Array.from({ length: 12 }, (_, i) => i * 20);
+    a.receiveBytes(Uint8Array.of(0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, ...id), from);
+    const out = Buffer.from(a.sent[0]!.text, 'latin1');
+    expect(a.sent[0]!.to).toMatchObject(endpoint(from));
+    expect([out.readUInt16BE(0), out.readUInt16BE(2)]).toEqual([0x0101, out.length - 20]);
+    expect([...out.subarray(4, 20)]).toEqual([0x21, 0x12, 0xa4, 0x42, ...id]);
+    expect(out.readUInt16BE(20)).toBe(0x0020);
+    expect(out.readUInt16BE(26) ^ 0x2112).toBe(40_000);
+    const xored = out.subarray(28).map((byte, i) => byte ^ out[4 + i]!);
+    const e = endpoint(from);
+    const words = xored.length === 4 ? [e.ip3] : [e.ip0, e.ip1, e.ip2, e.ip3];
+    expect(words.map((_, i) => Buffer.from(xored).readUInt32BE(i * 4))).toEqual(words);
+  },
+);
+
+test('what only looks like STUN is a keepalive at most', () => {
+  const a = agent();
+  for (const bytes of [
+    Uint8Array.of(0),
+    Uint8Array.of(0, 1, 0, 9, 0x21, 0x12, 0xa4, 0x42, ...new Array(12).fill(0)),
+    new Uint8Array(20),
+  ])
+    a.receiveBytes(bytes, PHONE);
+  expect(a.sent).toEqual([]);
+  expect(a.drops).toEqual(['keepalive', 'keepalive', 'keepalive']);
 });

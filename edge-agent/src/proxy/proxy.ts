@@ -1,4 +1,4 @@
-import type { Endpoint } from '../ports.ts';
+import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { HEADER } from '../sip/header.ts';
 import { PARSE } from '../sip/message.ts';
 import { DROP } from '../telemetry/slab.ts';
@@ -7,6 +7,9 @@ import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
 import { handleResponse } from './response.ts';
 import type { Runtime } from './runtime.ts';
+import { answerBinding, isBindingRequest } from './stun.ts';
+
+const MAX_VIA_LINES = 64;
 
 /**
  * One data thread's proxy: bytes in, bytes out. Holds no state between messages but the plan and the round robin's memory,
@@ -23,17 +26,26 @@ export class SipProxy {
   handle(bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number): void {
     const ctx = this.#context;
     const { message, counters } = ctx;
+    const incoming = ctx.runtime.listeners[listener]!;
+    if (bytes[start] === 0 && isBindingRequest(bytes, start, end) && incoming.plan.transport === TRANSPORT.udp) {
+      answerBinding(bytes, start, from, ctx.output.arena(), ctx.splice);
+      counters.drop(DROP.keepalive);
+      return ctx.output.datagram(incoming, from, ctx.splice);
+    }
     // Keepalives of phones: CRLFs, a NUL, a few blanks (RFC 5626 §3.5.1 and what came before it).
     if (end - start < 16 || bytes[start]! <= 32) return counters.drop(DROP.keepalive);
-    const incoming = ctx.runtime.listeners[listener]!;
     const error = message.parse(bytes, start, end);
     if (error !== PARSE.ok) {
       // What can be answered at all is told so; the rest is noise. Responses are never answered.
       const answerable = message.isRequest && error >= PARSE.contentLength && error !== PARSE.missing;
       counters.drop(DROP.malformed);
-      if (answerable && message.first[HEADER.via]! >= 0) reply(ctx, from, incoming, 400);
+      if (message.times[HEADER.via]! > MAX_VIA_LINES) return;
+      if (answerable && message.first[HEADER.via]! >= 0)
+        reply(ctx, from, incoming, error === PARSE.version ? 505 : 400);
       return;
     }
+    // Max-Forwards starts at 70: nothing honest has come so far. More would not fit into an answer's fixed number of pieces.
+    if (message.times[HEADER.via]! > MAX_VIA_LINES) return counters.drop(DROP.malformed);
     if (message.isRequest) handleRequest(ctx, from, incoming);
     else handleResponse(ctx, from, incoming);
   }

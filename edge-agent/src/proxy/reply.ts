@@ -1,12 +1,13 @@
 import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
+import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
-import { put, putDecimal, toBytes } from '../sip/text.ts';
+import { put, putDecimal, toBytes, toText } from '../sip/text.ts';
 import type { LocalStatus } from '../telemetry/slab.ts';
 import { type Context, copyEndpoint } from './context.ts';
 import type { Listener } from './runtime.ts';
-import { noteSource, sentByIsSource } from './via.ts';
+import { noteSource, responsePort } from './via.ts';
 
 const VERSION = toBytes('SIP/2.0 ');
 const CRLF = toBytes('\r\n');
@@ -24,6 +25,7 @@ const REASONS: Record<LocalStatus, Uint8Array> = {
   482: toBytes('Loop Detected'),
   483: toBytes('Too Many Hops'),
   503: toBytes('Service Unavailable'),
+  505: toBytes('Version Not Supported'),
 };
 
 /** Header lines that some statuses bring, each with its CRLF. */
@@ -80,7 +82,8 @@ export function reply(
 function addTo(ctx: Context, line: number, arena: { bytes: Uint8Array; used: number }): void {
   const { message, via, splice } = ctx;
   const { bytes } = message;
-  if (message.hasToTag) return splice.add(bytes, message.lineStart[line]!, message.lineEnd[line]!);
+  if (message.hasToTag || looksTagged(message, line))
+    return splice.add(bytes, message.lineStart[line]!, message.lineEnd[line]!);
   splice.add(bytes, message.lineStart[line]!, message.valueEnd[line]!);
   const start = arena.used;
   let at = put(arena.bytes, start, TAG);
@@ -91,6 +94,11 @@ function addTo(ctx: Context, line: number, arena: { bytes: Uint8Array; used: num
   arena.used = at;
 }
 
+/** A To line of a message that was found malformed before its tags were read. */
+const looksTagged = (message: MessageView, line: number): boolean =>
+  message.toTagEnd === 0 &&
+  /;\s*tag\s*=/i.test(toText(message.bytes, message.valueStart[line]!, message.valueEnd[line]!));
+
 /** To where the request came from: its connection, or its address with the port that RFC 3581 gives. */
 function sendBack(ctx: Context, from: Endpoint, incoming: Listener): void {
   const { via, message, target, output } = ctx;
@@ -99,6 +107,6 @@ function sendBack(ctx: Context, from: Endpoint, incoming: Listener): void {
     output.stream(incoming, ctx.runtime.worker, target, ctx.splice);
     return;
   }
-  if (via.rportAt === 0 && sentByIsSource(message.bytes, via, from)) target.port = via.port || 5060;
+  target.port = responsePort(message.bytes, via, from);
   output.datagram(incoming, target, ctx.splice);
 }

@@ -3,8 +3,9 @@ import { NONE } from '../balancer/pool.ts';
 import type { Endpoint } from '../ports.ts';
 import { digest, hash32, sipHash24 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
-import { parseWords } from '../sip/host.ts';
+import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
+import { toBytes, toText } from '../sip/text.ts';
 import { SCHEME } from '../sip/uri.ts';
 import { DROP, type LocalStatus } from '../telemetry/slab.ts';
 import { loopHash, readBack, readBranch } from '../transaction/branch.ts';
@@ -28,21 +29,45 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   if (source >= 0) counters.requestFrom(farm.backends[source]!.global, message.method);
 
   const refusal = validate(ctx, incoming, source);
-  if (refusal !== 0) return reply(ctx, from, incoming, refusal, refusal === 200 ? EXTRA.allow : EXTRA.none);
+  if (refusal !== 0) return refuse(ctx, from, incoming, refusal);
 
   ctx.edits.reset();
   const route = takeOwnRoutes(ctx, farm, ctx.edits);
+  if (route === ROUTE.tooMany) return refuse(ctx, from, incoming, 400);
   if (route === ROUTE.forged) {
     counters.drop(DROP.forged_token);
     return reply(ctx, from, incoming, 403);
   }
-  if (route === ROUTE.token) return byToken(ctx, from, incoming, source);
+  // A Record-Route of another call, preloaded into a request that starts a dialog, must not choose the backend: balanced as new.
+  if (route === ROUTE.token && (ctx.token.path || message.hasToTag)) return byToken(ctx, from, incoming, source);
+  balance(ctx, from, incoming, source, true);
+}
+
+/** To a backend by the farm's strategy. `fresh`: a dialog that this starts gets a token. */
+function balance(ctx: Context, from: Endpoint, incoming: Listener, source: number, fresh: boolean): void {
   const backend = choose(ctx, from, incoming, source);
-  if (backend === NONE) {
-    counters.drop(DROP.no_backend);
-    return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
-  }
-  forwardToBackend(ctx, from, incoming, backend, source, true);
+  if (backend !== NONE) return forwardToBackend(ctx, from, incoming, backend, source, fresh);
+  ctx.counters.drop(DROP.no_backend);
+  reply(ctx, from, incoming, 503, EXTRA.retryAfter);
+}
+
+/** Answers what validation refused; an ACK is never answered, and so counted as dropped. */
+function refuse(ctx: Context, from: Endpoint, incoming: Listener, status: LocalStatus): void {
+  const { message, counters } = ctx;
+  if (message.method === METHOD.ACK) return counters.drop(DROP.malformed);
+  if (status === 420) return reply(ctx, from, incoming, 420, unsupported(message));
+  reply(ctx, from, incoming, status, status === 200 ? EXTRA.allow : EXTRA.none);
+}
+
+/** `Unsupported` with what the request's first Proxy-Require asked for (RFC 3261 §16.3 item 5). */
+function unsupported(message: MessageView): Uint8Array {
+  const line = message.first[HEADER.proxyRequire]!;
+  const value = toText(
+    message.bytes,
+    message.valueStart[line]!,
+    Math.min(message.valueEnd[line]!, message.valueStart[line]! + 200),
+  );
+  return toBytes(`Unsupported: ${value.replace(/[^A-Za-z0-9\-.!%*_+`'~, ]/g, '')}\r\n`);
 }
 
 /** 0: go on; else the status to answer with. */
@@ -54,35 +79,37 @@ function validate(ctx: Context, incoming: Listener, source: number): LocalStatus
   if (message.maxForwards === 0) return message.method === METHOD.OPTIONS ? 200 : 483;
   // RFC 3261 §16.3 item 5: no option tag is needed of this proxy that it knows.
   if (message.first[HEADER.proxyRequire]! >= 0) return 420;
-  if (message.method === METHOD.OPTIONS && uri.userEnd === uri.userStart) {
-    // A keepalive of a phone or a monitor, meant for this element itself (RFC 3261 §11).
-    if (isOwn(farm, parseWords(bytes, uri.hostStart, uri.hostEnd), uri.port)) return 200;
-  }
+  // A keepalive of a phone or a monitor, meant for this element itself (RFC 3261 §11).
+  if (message.method === METHOD.OPTIONS && uri.userEnd === uri.userStart && isOwn(farm, bytes, uri)) return 200;
   ctx.loop = loopHash(message, source);
-  return looped(ctx, incoming) ? 482 : 0;
+  return looped(ctx);
 }
 
 /**
- * The message passed here before and nothing that routing depends on has changed (RFC 3261 §16.3 item 4, RFC 5393 §4.2).
- * Only a Via with a branch that we made can say so; most requests have one Via, a phone's.
+ * 482 where the message passed here before and nothing that routing depends on has changed (RFC 3261 §16.3 item 4, RFC 5393 §4.2);
+ * 400 where a Via cannot be read. Only a Via with a branch of ours can say so; most requests have one Via, a phone's.
  */
-function looped(ctx: Context, incoming: Listener): boolean {
+function looped(ctx: Context): 482 | 400 | 0 {
   const { message, via } = ctx;
   const { bytes } = message;
   const top = message.first[HEADER.via]!;
-  const { keys } = incoming.farm;
-  if (message.times[HEADER.via] === 1 && via.end >= message.valueEnd[top]!)
-    return readBranch(keys, bytes, via.branchStart, via.branchEnd) && readBack.loop === ctx.loop;
-  let found = false;
+  const ours = () => readBranch(bytes, via.branchStart, via.branchEnd) && readBack.loop === ctx.loop;
+  if (message.times[HEADER.via] === 1 && via.end >= message.valueEnd[top]!) return ours() ? 482 : 0;
+  let result: 482 | 400 | 0 = 0;
   for (let line = top; line < message.headerCount; line++) {
     if (message.code[line] !== HEADER.via) continue;
     const end = message.valueEnd[line]!;
-    for (let at = message.valueStart[line]!; at < end && via.parse(bytes, at, end); at = via.end + 1)
-      found ||= readBranch(keys, bytes, via.branchStart, via.branchEnd) && readBack.loop === ctx.loop;
+    for (let at = message.valueStart[line]!; at < end; at = via.end + 1) {
+      if (!via.parse(bytes, at, end)) {
+        result ||= 400;
+        break;
+      }
+      if (ours()) result = 482;
+    }
   }
   // Everybody else means the top one.
   via.parse(bytes, message.valueStart[top]!, message.valueEnd[top]!);
-  return found;
+  return result;
 }
 
 /** A request with a token of ours: its side of the dialog decides where it goes; no balancing any more. */
@@ -95,16 +122,16 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
     const backend = farm.byId.get(token.backend);
     if (backend !== undefined) return forwardToBackend(ctx, from, incoming, backend, source, false);
     // The backend left the configuration: what is left of its dialogs goes to whoever the key names.
-    const other = choose(ctx, from, incoming, source);
-    if (other !== NONE) return forwardToBackend(ctx, from, incoming, other, source, false);
-    counters.drop(DROP.no_backend);
-    return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
+    return balance(ctx, from, incoming, source, false);
   }
   // A client that saw another's token must not ring it past the PBX: only PBXs may reach clients.
   if (source < 0) {
     counters.drop(DROP.forged_token);
     return reply(ctx, from, incoming, 403);
   }
+  // The other side of a call between two PBXs is one of them: reached at its own address, not by the connection that it once opened.
+  const peer = farm.sources.find(token.client);
+  if (peer >= 0) return forwardToBackend(ctx, from, incoming, peer, source, false);
   if (forwardToClient(ctx, from, incoming, source)) return;
   counters.drop(DROP.unknown_flow);
   reply(ctx, from, incoming, 430);
@@ -113,7 +140,9 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
 /** A backend for a request outside of any dialog that we know; never the one that sent it (the seed's server A → server B). */
 function choose(ctx: Context, from: Endpoint, incoming: Listener, source: number): number {
   const { message, uri, runtime, output } = ctx;
-  const { pool, plan } = incoming.farm;
+  const { pool, plan, nonces } = incoming.farm;
+  const challenger = nonces.find(message);
+  if (challenger >= 0 && challenger < pool.size && challenger !== source && pool.serves(challenger)) return challenger;
   if (plan.strategy === 'hash') return pool.byHash(affinityHash(plan.key, message, uri, from), source);
   const callId = message.first[HEADER.callId]!;
   sipHash24(incoming.farm.keys[0]!.key, message.bytes, message.valueStart[callId]!, message.valueEnd[callId]!);

@@ -1,5 +1,5 @@
 import { HEADER } from '../sip/header.ts';
-import { parseWords } from '../sip/host.ts';
+import { putRange } from '../sip/text.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
 import type { Context } from './context.ts';
 import type { Edits } from './edits.ts';
@@ -14,7 +14,12 @@ export const ROUTE = {
   token: 1,
   /** A URI of ours that looks like a token and is not one that we signed. */
   forged: 2,
+  /** More entries of ours than anybody needs. */
+  tooMany: 3,
 } as const;
+
+/** Own entries on top of one Route set: two of a double Record-Route, one preloaded by the phone, and some to spare. */
+const MAX_OWN = 6;
 
 const uri = new UriView();
 
@@ -25,12 +30,14 @@ const uri = new UriView();
 export function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): number {
   const { message } = ctx;
   const { bytes } = message;
+  if (strictlyRouted(ctx, farm)) return unstrict(ctx, edits);
   let line = message.first[HEADER.route]!;
   if (line < 0) return ROUTE.none;
   let at = message.valueStart[line]!;
   let tokenStart = 0;
   let tokenEnd = 0;
-  for (;;) {
+  for (let taken = 0; ; taken++) {
+    if (taken > MAX_OWN) return ROUTE.tooMany;
     const end = message.valueEnd[line]!;
     if (!nextAddress(bytes, at, end)) break;
     const elementEnd = address.end;
@@ -40,12 +47,12 @@ export function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): nu
       if (!sameText(bytes, tokenStart, tokenEnd, uri.userStart, uri.userEnd)) break;
     } else if (isTokenLength(uri.userEnd - uri.userStart)) {
       if (!readToken(ctx.token, farm.keys, bytes, uri.userStart, uri.userEnd)) {
-        if (isOwn(farm, parseWords(bytes, uri.hostStart, uri.hostEnd), uri.port)) return ROUTE.forged;
+        if (isOwn(farm, bytes, uri)) return ROUTE.forged;
         break;
       }
       tokenStart = uri.userStart;
       tokenEnd = uri.userEnd;
-    } else if (!isOwn(farm, parseWords(bytes, uri.hostStart, uri.hostEnd), uri.port)) break;
+    } else if (!isOwn(farm, bytes, uri)) break;
     at = elementEnd;
     if (at < end) continue;
     edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
@@ -53,9 +60,38 @@ export function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): nu
     if (line < 0) return tokenEnd > 0 ? ROUTE.token : ROUTE.none;
     at = message.valueStart[line]!;
   }
-  // Part of a line was taken: what is left starts behind the comma.
-  if (at > message.valueStart[line]!) edits.remove(message.valueStart[line]!, at + 1);
+  // Part of a line was taken: what is left starts behind the comma, if anything is.
+  if (at > message.valueStart[line]!) {
+    if (nextAddress(bytes, at, message.valueEnd[line]!)) edits.remove(message.valueStart[line]!, at + 1);
+    else edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
+  }
   return tokenEnd > 0 ? ROUTE.token : ROUTE.none;
+}
+
+/** The Request-URI is one that we put into a Record-Route: a strict router sent this, with the real target last in Route (RFC 3261 §16.4). */
+const strictlyRouted = (ctx: Context, farm: FarmRuntime): boolean =>
+  isTokenLength(ctx.uri.userEnd - ctx.uri.userStart) &&
+  readToken(ctx.token, farm.keys, ctx.message.bytes, ctx.uri.userStart, ctx.uri.userEnd);
+
+/** Puts the last Route entry back into the Request-URI. */
+function unstrict(ctx: Context, edits: Edits): number {
+  const { message } = ctx;
+  const { bytes } = message;
+  let line = -1;
+  for (let i = 0; i < message.headerCount; i++) if (message.code[i] === HEADER.route) line = i;
+  if (line < 0) return ROUTE.token;
+  const end = message.valueEnd[line]!;
+  let last = -1;
+  for (let at = message.valueStart[line]!; nextAddress(bytes, at, end); at = address.end) last = at;
+  if (last < 0 || !nextAddress(bytes, last, end)) return ROUTE.forged;
+  const arena = ctx.output.arena();
+  const start = arena.used;
+  arena.used = putRange(arena.bytes, start, bytes, address.uriStart, address.uriEnd);
+  edits.replace(message.uriStart, message.uriEnd, start, arena.used);
+  ctx.uri.parse(bytes, address.uriStart, address.uriEnd);
+  if (last === message.valueStart[line]!) edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
+  else edits.remove(last, end);
+  return ROUTE.token;
 }
 
 function sameText(bytes: Uint8Array, aStart: number, aEnd: number, bStart: number, bEnd: number): boolean {

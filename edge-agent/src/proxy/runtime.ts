@@ -1,10 +1,12 @@
+import { Nonces } from '../balancer/nonces.ts';
 import { Pool } from '../balancer/pool.ts';
 import { Sources } from '../balancer/sources.ts';
 import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Endpoint, TRANSPORT, type TransportName } from '../ports.ts';
 import { type HashKey, hashKey } from '../sip/hash.ts';
-import { wordsOf } from '../sip/host.ts';
-import { toBytes } from '../sip/text.ts';
+import { parseWords, wordsOf } from '../sip/host.ts';
+import { equalsNoCase, toBytes } from '../sip/text.ts';
+import type { UriView } from '../sip/uri.ts';
 
 /** A plan made ready for one data thread: tables and pre-written header text, so that nothing is decided per packet that is known now. */
 export interface Runtime {
@@ -18,10 +20,13 @@ export interface FarmRuntime {
   plan: FarmPlan;
   pool: Pool;
   sources: Sources;
+  nonces: Nonces;
   /** First signs, all are accepted. */
   keys: { id: number; key: HashKey }[];
   listeners: Listener[];
   backends: Backend[];
+  /** DNS names by which phones know the farm, in lower case. */
+  names: Uint8Array[];
   /** Index by 24-bit id. */
   byId: Map<number, number>;
 }
@@ -69,9 +74,11 @@ export function buildRuntime(plan: Plan, worker: number): Runtime {
       plan: farm,
       pool: new Pool(farm, worker * 7919),
       sources: new Sources(farm.backends),
+      nonces: new Nonces(farm.nonces),
       keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),
       listeners: [],
       backends: farm.backends.map((b, i) => ({ plan: b, global: farm.firstBackend + i, endpoint: endpointOf(b) })),
+      names: farm.names.map((name) => toBytes(name.toLowerCase())),
       byId: new Map(farm.backends.map((b, i) => [b.id, i])),
     });
   }
@@ -101,7 +108,8 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
   const port = plan.port;
   const hosts = [plan.advertise.clients, plan.advertise.backends] as const;
   const hostPorts = hosts.map((h) => `${h.includes(':') ? `[${h}]` : h}:${port}`);
-  const transport = plan.transport === TRANSPORT.udp ? '' : `;transport=${name}`;
+  // RFC 7118 §5.3 and §8: a URI says `ws` for both, and only Via tells WSS from WS.
+  const transport = plan.transport === TRANSPORT.udp ? '' : `;transport=${name === 'wss' ? 'ws' : name}`;
   const both = (make: (hostPort: string) => Uint8Array) => hostPorts.map(make) as [Uint8Array, Uint8Array];
   return {
     index,
@@ -122,10 +130,15 @@ function endpointOf(b: BackendPlan): Endpoint {
   return { transport: b.transport, ip0: ip[0]!, ip1: ip[1]!, ip2: ip[2]!, ip3: ip[3]!, port: b.port, connection: 0 };
 }
 
-/** The URI host `ip` and port (0: the scheme's default) name a listener of this farm. */
-export function isOwn(farm: FarmRuntime, ip: ArrayLike<number> | undefined, port: number): boolean {
-  if (ip === undefined) return false;
-  const wanted = port || 5060;
+/** The URI names this farm: one of its listeners by address and port, or the farm by one of its DNS names. */
+export function isOwn(farm: FarmRuntime, bytes: Uint8Array, uri: UriView): boolean {
+  const ip = parseWords(bytes, uri.hostStart, uri.hostEnd);
+  if (ip === undefined) {
+    for (let n = 0; n < farm.names.length; n++)
+      if (equalsNoCase(bytes, uri.hostStart, uri.hostEnd, farm.names[n]!)) return true;
+    return false;
+  }
+  const wanted = uri.port || 5060;
   for (let l = 0; l < farm.listeners.length; l++) {
     const { names } = farm.listeners[l]!;
     for (let n = 0; n < names.length; n++) {

@@ -1,8 +1,8 @@
 import type { Arena, Endpoint } from '../ports.ts';
-import { TRANSPORT } from '../ports.ts';
 import { formatWords, parseWords } from '../sip/host.ts';
 import { put, putDecimal, toBytes } from '../sip/text.ts';
 import type { ViaView } from '../sip/via.ts';
+import type { ResponseTarget } from '../transaction/branch.ts';
 import type { Edits } from './edits.ts';
 
 const RECEIVED = toBytes(';received=');
@@ -21,10 +21,7 @@ export function sentByIsSource(bytes: Uint8Array, via: ViaView, from: Endpoint):
  */
 export function noteSource(bytes: Uint8Array, via: ViaView, from: Endpoint, arena: Arena, edits: Edits): void {
   const same = sentByIsSource(bytes, via, from);
-  if (via.receivedAt > 0) {
-    const bracket = bytes[via.receivedEnd] === 93 ? 1 : 0;
-    edits.remove(via.receivedAt, via.receivedEnd + bracket);
-  }
+  if (via.receivedAt > 0) edits.remove(via.receivedAt, via.receivedStop);
   if (same && via.rportAt === 0) return;
   const start = arena.used;
   let at = put(arena.bytes, start, RECEIVED);
@@ -35,6 +32,10 @@ export function noteSource(bytes: Uint8Array, via: ViaView, from: Endpoint, aren
   if (via.rportAt > 0) edits.remove(via.rportAt, via.rportEnd);
   edits.replace(via.paramsStart, via.paramsStart, start, at);
 }
+
+/** The port that responses to a UDP request go to; what {@link noteSource} writes down and {@link responseTarget} finds again. */
+export const responsePort = (bytes: Uint8Array, via: ViaView, from: Endpoint): number =>
+  via.rportAt === 0 && sentByIsSource(bytes, via, from) ? via.port || 5060 : from.port;
 
 /** Writes an address literal, without brackets. */
 export function putAddress(to: Uint8Array, at: number, e: Endpoint): number {
@@ -53,18 +54,17 @@ export function putAddress(to: Uint8Array, at: number, e: Endpoint): number {
  * Where a response goes whose top Via is `via` (RFC 3261 §18.2.2, RFC 3581 §4): `received` or else sent-by, `rport` or else the sent-by port.
  * False where that is no address: hosts are not looked up on the packet path, and none needs to be, since we add `received` ourselves.
  */
-export function responseTarget(bytes: Uint8Array, via: ViaView, to: Endpoint): boolean {
+export function responseTarget(bytes: Uint8Array, via: ViaView, to: ResponseTarget): boolean {
   const ip =
     via.receivedEnd > via.receivedStart
       ? parseWords(bytes, via.receivedStart, via.receivedEnd)
       : parseWords(bytes, via.hostStart, via.hostEnd);
   if (ip === undefined) return false;
-  to.transport = TRANSPORT.udp;
   to.ip0 = ip[0]!;
   to.ip1 = ip[1]!;
   to.ip2 = ip[2]!;
   to.ip3 = ip[3]!;
   to.port = via.rport || via.port || 5060;
-  to.connection = 0;
+  to.agent = to.worker = to.connection = 0;
   return true;
 }

@@ -20,6 +20,8 @@ export const HEADER = {
   authorization: 17,
   proxyAuthorization: 18,
   userAgent: 19,
+  wwwAuthenticate: 20,
+  proxyAuthenticate: 21,
 } as const;
 export type HeaderCode = (typeof HEADER)[keyof typeof HEADER];
 export const HEADER_COUNT = Object.keys(HEADER).length;
@@ -52,6 +54,8 @@ const NAMES: [string, HeaderCode][] = [
   ['authorization', HEADER.authorization],
   ['proxy-authorization', HEADER.proxyAuthorization],
   ['user-agent', HEADER.userAgent],
+  ['www-authenticate', HEADER.wwwAuthenticate],
+  ['proxy-authenticate', HEADER.proxyAuthenticate],
 ];
 
 /** Slot by (length, first letter, last letter): no two known names share one, which the loop below asserts. */

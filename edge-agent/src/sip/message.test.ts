@@ -58,8 +58,13 @@ test('the body ends where Content-Length says; without one, with the datagram', 
 test.each([
   ['nothing', '', 'Not SIP'],
   ['HTTP', 'GET / HTTP/1.1\nHost: x\n\n', 'Bad Start Line'],
-  ['SIP/3.0', MINIMAL.replace('SIP/2.0\nVia', 'SIP/3.0\nVia'), 'Bad Start Line'],
-  ['a space in the URI', MINIMAL.replace('sip:a@b ', 'sip:a @b '), 'Bad Start Line'],
+  ['SIP/3.0', MINIMAL.replace('SIP/2.0\nVia', 'SIP/3.0\nVia'), 'Version Not Supported'],
+  ['a space in the URI', MINIMAL.replace('sip:a@b ', 'sip:a @b '), 'Bad Request Line'],
+  ['two spaces before the URI', MINIMAL.replace(' sip:a@b ', '  sip:a@b '), 'Bad Request Line'],
+  ['a space behind the version', MINIMAL.replace('SIP/2.0\nVia', 'SIP/2.0 \nVia'), 'Bad Request Line'],
+  ['no Request-URI', MINIMAL.replace(' sip:a@b ', ' '), 'Bad Request Line'],
+  ['a Request-URI with headers', MINIMAL.replace('sip:a@b ', 'sip:a@b?Route=%3Csip:c%3E '), 'Bad Request Line'],
+  ['a Request-URI of a host with headers', MINIMAL.replace('sip:a@b ', 'SIPS:b?to=c '), 'Bad Request Line'],
   ['no end of headers', MINIMAL.slice(0, -1), 'Missing End Of Headers'],
   ['a header without a colon', MINIMAL.replace('Call-ID:', 'Call-ID'), 'Bad Header Line'],
   ['a header name with a blank inside', MINIMAL.replace('Call-ID:', 'Call ID:'), 'Bad Header Line'],
@@ -70,11 +75,35 @@ test.each([
   ['a CSeq without number', MINIMAL.replace('7 OPTIONS', 'OPTIONS'), 'Bad CSeq'],
   ['a CSeq of 2^31', MINIMAL.replace('7 OPTIONS', '2147483648 OPTIONS'), 'Bad CSeq'],
   ['a quote that never closes', MINIMAL.replace('<sip:a@b>;tag=1', '"a <sip:a@b>;tag=1'), 'Bad From Or To'],
+  ['a comma in a display name', MINIMAL.replace('<sip:a@b>;tag=1', 'B, A <sip:a@b>;tag=1'), 'Bad From Or To'],
   ['Max-Forwards 256', MINIMAL.replace('\n\n', '\nMax-Forwards: 256\n\n'), 'Bad Max-Forwards'],
   ['a status of 99', 'SIP/2.0 099 X\n\n', 'Bad Start Line'],
   ['300 headers', MINIMAL.replace('\n\n', `\n${'X: y\n'.repeat(300)}\n`), 'Too Many Headers'],
 ])('%s is refused', (_name, text, error) => {
   expect(parse(text).error).toBe(error);
+});
+
+test('a bad request line does not hide the headers that its answer needs', () => {
+  for (const line of ['OPTIONS  sip:a@b  SIP/2.0', 'OPTIONS sip:a@b SIP/7.0', 'OPTIONS sip:a@b;x= y SIP/2.0']) {
+    const { value, m } = parse(MINIMAL.replace(/^.*\n/, `${line}\n`).replace('<sip:c@d>', '<sip:c@d>;tag=9'));
+    expect(value(HEADER.via)).toBe('SIP/2.0/UDP h;branch=z9hG4bK1');
+    expect([m.isRequest, m.method, m.hasToTag]).toEqual([true, METHOD.OPTIONS, true]);
+  }
+});
+
+test.each([
+  ['"\\\0"<sip:a@b>;tag=1', ''],
+  ['"a\\\\\\\0b" "\\\0\\\0" <sip:a@b>;tag=1', ''],
+  ['"a\\\\\0b" <sip:a@b>;tag=1', 'Bad Header Line'],
+  ['"a" \\\0 <sip:a@b>;tag=1', 'Bad Header Line'],
+  ['"\\\0" <sip:a\0@b>;tag=1', 'Bad Header Line'],
+])('a NUL stands as a quoted-pair within quotes and nowhere else: %j', (from, error) => {
+  expect(parse(MINIMAL.replace('<sip:a@b>;tag=1', from)).error).toBe(error);
+});
+
+test('a question mark of the user part makes no headers', () => {
+  expect(parse(MINIMAL.replace('sip:a@b ', 'sip:a?b=c@d;lr ')).error).toBe('');
+  expect(parse(MINIMAL.replace('sip:a@b ', 'sipx:a?b ')).error).toBe('');
 });
 
 test('a bare LF or NUL inside a header is refused, not read differently from the next hop', () => {

@@ -16,6 +16,8 @@ export const PARSE_ERRORS = [
   'Bad CSeq',
   'Bad From Or To',
   'Bad Max-Forwards',
+  'Bad Request Line',
+  'Version Not Supported',
 ] as const;
 export const PARSE = {
   ok: 0,
@@ -30,6 +32,10 @@ export const PARSE = {
   cseq: 9,
   fromTo: 10,
   maxForwards: 11,
+  /** SIP by its version, but not as RFC 3261 §7.1 has it: odd blanks, or a Request-URI with headers. The header lines are read all the same. */
+  requestLine: 12,
+  /** Another SIP version (RFC 3261 §21.5.6). The header lines are read all the same. */
+  version: 13,
 } as const;
 
 /** Header lines beyond this make a message malformed: nobody sends them honestly, and edits have a fixed number of pieces. */
@@ -90,6 +96,9 @@ export class MessageView {
   fromTagEnd = 0;
   toTagStart = 0;
   toTagEnd = 0;
+  /** How far {@link #isQuotedPair} has read the header line at hand, and whether that is within quotes. */
+  #quoteScan = 0;
+  #quoted = false;
 
   /** Reads `bytes[start, end)`. Returns a PARSE code; after anything but `ok` only what stands before the error is valid. */
   parse(bytes: Uint8Array, start: number, end: number): number {
@@ -101,8 +110,14 @@ export class MessageView {
     this.fromTagStart = this.fromTagEnd = this.toTagStart = this.toTagEnd = 0;
     this.first.fill(-1);
     this.times.fill(0);
-    const error = this.#startLine(bytes, start, end) || this.#headers(bytes, end) || this.#length(bytes, end);
-    return error || this.#mandatory(bytes);
+    this.#quoteScan = start;
+    const line = this.#startLine(bytes, start, end);
+    // Whoever wrote a bad request line is told so, for which the header lines are needed.
+    if (line !== PARSE.ok && line < PARSE.requestLine) return line;
+    const error = this.#headers(bytes, end);
+    if (error !== PARSE.ok) return error;
+    const content = this.#length(bytes, end) || this.#mandatory(bytes);
+    return line || content;
   }
 
   #startLine(bytes: Uint8Array, start: number, end: number): number {
@@ -118,10 +133,25 @@ export class MessageView {
     this.uriStart = ++i;
     while (i < end && bytes[i]! > SP) i++;
     this.uriEnd = i;
-    if (i === this.uriStart || i + 10 > end || bytes[i] !== SP || !isVersion(bytes, i + 1)) return PARSE.startLine;
-    if (bytes[i + 8] !== CR || bytes[i + 9] !== LF) return PARSE.startLine;
+    if (i === this.uriStart || i + 10 > end || bytes[i] !== SP || !isVersion(bytes, i + 1)) return this.#badLine(end);
+    if (bytes[i + 8] !== CR || bytes[i + 9] !== LF) return this.#badLine(end);
     this.headersStart = i + 10;
-    return PARSE.ok;
+    return hasHeaders(bytes, this.uriStart, i) ? PARSE.requestLine : PARSE.ok;
+  }
+
+  /** What a line is that is no Request-Line: still SIP if it ends with some SIP version. */
+  #badLine(end: number): number {
+    const { bytes } = this;
+    let i = this.uriStart;
+    while (i < end && bytes[i] !== LF) i++;
+    if (i >= end || bytes[i - 1] !== CR) return PARSE.startLine;
+    this.headersStart = i + 1;
+    let last = i - 1;
+    while (last > this.uriStart && isBlank(bytes[last - 1]!)) last--;
+    let version = last;
+    while (version > this.uriStart && bytes[version - 1]! > SP) version--;
+    if (last - version === 7 && isVersion(bytes, version)) return PARSE.requestLine;
+    return isName(bytes, version) && last - version > 4 ? PARSE.version : PARSE.startLine;
   }
 
   #statusLine(bytes: Uint8Array, start: number, end: number): number {
@@ -132,9 +162,9 @@ export class MessageView {
     if (status < 100 || status > 699 || (bytes[start + 11] !== SP && bytes[start + 11] !== CR)) return PARSE.startLine;
     this.status = status;
     let i = start + 11;
-    while (i < end && bytes[i] !== LF) i++;
-    if (i >= end || bytes[i - 1] !== CR) return PARSE.startLine;
-    this.headersStart = i + 1;
+    while (i < end && bytes[i] !== CR && bytes[i] !== LF && bytes[i] !== 0) i++;
+    if (i + 1 >= end || bytes[i] !== CR || bytes[i + 1] !== LF) return PARSE.startLine;
+    this.headersStart = i + 2;
     return PARSE.ok;
   }
 
@@ -176,7 +206,7 @@ export class MessageView {
           break;
         }
         // A bare LF or a NUL is read differently by different stacks: refused. Other control characters pass as they are.
-        if (c === LF || c === 0) return PARSE.headerLine;
+        if (c === LF || (c === 0 && !this.#isQuotedPair(bytes, valueStart, i))) return PARSE.headerLine;
         i++;
       }
       let valueEnd = i;
@@ -196,6 +226,22 @@ export class MessageView {
       n++;
       this.headerCount = n;
     }
+  }
+
+  /** Within quotes and behind a backslash a NUL is a character like others (RFC 3261 §25.1 quoted-pair). Goes on where it stopped, so a line is read once. */
+  #isQuotedPair(bytes: Uint8Array, valueStart: number, at: number): boolean {
+    if (this.#quoteScan < valueStart) {
+      this.#quoteScan = valueStart;
+      this.#quoted = false;
+    }
+    let i = this.#quoteScan;
+    for (; i < at; i++) {
+      if (bytes[i] === 34) this.#quoted = !this.#quoted;
+      else if (bytes[i] === 92 && this.#quoted) i++;
+    }
+    this.#quoteScan = at + 1;
+    // Only an escape steps over the position that was asked for.
+    return i > at;
   }
 
   #length(bytes: Uint8Array, end: number): number {
@@ -256,7 +302,8 @@ export class MessageView {
   #tag(bytes: Uint8Array, line: number, from: boolean): boolean {
     const end = this.valueEnd[line]!;
     let i = skipAddress(bytes, this.valueStart[line]!, end);
-    if (i < 0) return false;
+    // A comma outside of quotes: From and To are no lists, so it stands in a display name that had to be quoted (RFC 4475 §3.1.2.15).
+    if (i < 0 || (i < end && bytes[i] === 44)) return false;
     while (i < end) {
       const c = bytes[i]!;
       if (c === 34) {
@@ -301,17 +348,21 @@ export class MessageView {
 /** Blank within a value: space, tab, and the CRLF of a fold. */
 export const isBlank = (c: number): boolean => c === SP || c === HT || c === CR || c === LF;
 
-/** `SIP/2.0`; the name is case-insensitive by its grammar. */
-function isVersion(bytes: Uint8Array, i: number): boolean {
-  return (
-    (bytes[i]! | 32) === 115 &&
-    (bytes[i + 1]! | 32) === 105 &&
-    (bytes[i + 2]! | 32) === 112 &&
-    bytes[i + 3] === 47 &&
-    bytes[i + 4] === 50 &&
-    bytes[i + 5] === 46 &&
-    bytes[i + 6] === 48
-  );
+/** `SIP/`; the name is case-insensitive by its grammar. */
+const isName = (bytes: Uint8Array, i: number): boolean =>
+  (bytes[i]! | 32) === 115 && (bytes[i + 1]! | 32) === 105 && (bytes[i + 2]! | 32) === 112 && bytes[i + 3] === 47;
+
+/** `SIP/2.0` */
+const isVersion = (bytes: Uint8Array, i: number): boolean =>
+  isName(bytes, i) && bytes[i + 4] === 50 && bytes[i + 5] === 46 && bytes[i + 6] === 48;
+
+/** A SIP URI carries headers, which no Request-URI may (RFC 3261 §19.1.1): a question mark behind the user part, which may hold one itself. */
+function hasHeaders(bytes: Uint8Array, start: number, end: number): boolean {
+  let at = end;
+  for (let i = end - 1; i >= start && bytes[i] !== 64; i--) if (bytes[i] === 63) at = i;
+  if (at === end || (bytes[start]! | 32) !== 115 || (bytes[start + 1]! | 32) !== 105) return false;
+  const colon = start + ((bytes[start + 3]! | 32) === 115 ? 4 : 3);
+  return (bytes[start + 2]! | 32) === 112 && bytes[colon] === 58;
 }
 
 /** From an opening quote to behind its closing one; -1 where there is none (RFC 3261 §25.1 quoted-string). */

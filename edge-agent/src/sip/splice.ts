@@ -1,7 +1,8 @@
 import type { Segments } from '../ports.ts';
+import { MAX_HEADERS } from './message.ts';
 
-/** More pieces than a proxy's edits ever need; a message that would is refused by its header limit before. */
-const CAPACITY = 96;
+/** Pieces for an edit of every header line, which a hostile message can ask for (a Route of ours in each), and for what else is written. */
+const CAPACITY = 4 * MAX_HEADERS;
 
 /** A message under edit: pieces of received bytes with new text between them. Reused for every message. */
 export class Splice implements Segments {

@@ -1,7 +1,8 @@
 import { isBlank, skipAddress, skipQuoted } from './message.ts';
 import { readDecimal } from './text.ts';
 
-export const SCHEME = { other: 0, sip: 1, sips: 2, tel: 3 } as const;
+/** `other`: well-formed and not ours to read. `malformed`: what stands there begins with no scheme at all. */
+export const SCHEME = { other: 0, sip: 1, sips: 2, tel: 3, malformed: 4 } as const;
 
 /** A SIP, SIPS or tel URI as offsets. Reused; see {@link parseUri}. */
 export class UriView {
@@ -26,7 +27,7 @@ export class UriView {
     this.userStart = this.userEnd = this.hostStart = this.hostEnd = start;
     this.port = 0;
     this.scheme = schemeOf(bytes, start, end);
-    if (this.scheme === SCHEME.other) return false;
+    if (this.scheme === SCHEME.other || this.scheme === SCHEME.malformed) return false;
     let i = start + (this.scheme === SCHEME.sips ? 5 : 4);
     if (this.scheme === SCHEME.tel) {
       this.userStart = i;
@@ -79,16 +80,26 @@ const isHostChar = (c: number): boolean =>
   (c >= 48 && c <= 57) || ((c | 32) >= 97 && (c | 32) <= 122) || c === 46 || c === 45 || c === 95;
 
 function schemeOf(bytes: Uint8Array, i: number, end: number): number {
-  if (end - i < 5) return SCHEME.other;
+  if (end - i < 5) return foreignScheme(bytes, i, end);
   const a = bytes[i]! | 32;
   const b = bytes[i + 1]! | 32;
   const c = bytes[i + 2]! | 32;
   if (a === 115 && b === 105 && c === 112) {
     if (bytes[i + 3] === 58) return SCHEME.sip;
-    return (bytes[i + 3]! | 32) === 115 && bytes[i + 4] === 58 ? SCHEME.sips : SCHEME.other;
-  }
-  return a === 116 && b === 101 && c === 108 && bytes[i + 3] === 58 ? SCHEME.tel : SCHEME.other;
+    if ((bytes[i + 3]! | 32) === 115 && bytes[i + 4] === 58) return SCHEME.sips;
+  } else if (a === 116 && b === 101 && c === 108 && bytes[i + 3] === 58) return SCHEME.tel;
+  return foreignScheme(bytes, i, end);
 }
+
+/** scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." ) ":" */
+function foreignScheme(bytes: Uint8Array, start: number, end: number): number {
+  let i = start;
+  while (i < end && isSchemeChar(bytes[i]!)) i++;
+  return i > start && bytes[i] === 58 && i < end && isLetter(bytes[start]!) ? SCHEME.other : SCHEME.malformed;
+}
+
+const isLetter = (c: number): boolean => (c | 32) >= 97 && (c | 32) <= 122;
+const isSchemeChar = (c: number): boolean => isLetter(c) || (c >= 48 && c <= 57) || c === 43 || c === 45 || c === 46;
 
 /** Where {@link nextAddress} found things. */
 export const address = { uriStart: 0, uriEnd: 0, end: 0 };

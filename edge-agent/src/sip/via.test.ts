@@ -95,6 +95,21 @@ test.each(['mailto:a@b', 'sip:', 'sip:a@', 'sip:a@b:0', 'sip:a@b:70000', 'sip:a@
   },
 );
 
+test.each([
+  ['mailto:a@b', SCHEME.other],
+  ['soap.beep://a:3', SCHEME.other],
+  ['a:', SCHEME.other],
+  ['<sip:a@b>', SCHEME.malformed],
+  ['1a:b', SCHEME.malformed],
+  ['sip', SCHEME.malformed],
+  [':', SCHEME.malformed],
+] as const)('%s has scheme %i: one of others is told from none', (text, scheme) => {
+  const bytes = bytesOf(text);
+  const u = new UriView();
+  expect(u.parse(bytes, 0, bytes.length)).toBe(false);
+  expect(u.scheme).toBe(scheme);
+});
+
 test('address words go to text and back', () => {
   const words = fc.tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 0, max: 0xffffffff }))) as fc.Arbitrary<
     number[]

@@ -1,5 +1,5 @@
 import { isBlank, skipQuoted } from './message.ts';
-import { readDecimal } from './text.ts';
+import { equalsNoCase, readDecimal, toBytes } from './text.ts';
 
 /** One Via value (RFC 3261 §20.42) as offsets. Reused. */
 export class ViaView {
@@ -17,8 +17,9 @@ export class ViaView {
   paramsStart = 0;
   branchStart = 0;
   branchEnd = 0;
-  /** `;received=…` from its semicolon, and its value; all 0 where absent. */
+  /** `;received=…` from its semicolon to its end, and the address in it, without brackets; all 0 where absent. */
   receivedAt = 0;
+  receivedStop = 0;
   receivedStart = 0;
   receivedEnd = 0;
   /** `;rport` from its semicolon to its end, and the port that it holds (0 where it holds none). */
@@ -34,7 +35,7 @@ export class ViaView {
     let i = start;
     while (i < end && isBlank(bytes[i]!)) i++;
     this.start = i;
-    this.branchStart = this.branchEnd = this.receivedAt = this.receivedStart = this.receivedEnd = 0;
+    this.branchStart = this.branchEnd = this.receivedAt = this.receivedStop = this.receivedStart = this.receivedEnd = 0;
     this.rportAt = this.rportEnd = this.rport = this.port = this.flowStart = this.flowEnd = 0;
     // sent-protocol: SIP / 2.0 / transport, with white space allowed around the slashes.
     i = this.#slash(bytes, i, end);
@@ -126,48 +127,37 @@ export class ViaView {
     valueStart: number,
     valueEnd: number,
   ): boolean {
-    const first = bytes[nameStart]! | 32;
-    switch (nameEnd - nameStart) {
-      case 1:
-        if (first === 119) {
-          this.flowStart = valueStart;
-          this.flowEnd = valueEnd;
-        }
-        return true;
-      case 5:
-        if (first === 114 && (bytes[nameStart + 1]! | 32) === 112 && (bytes[nameEnd - 1]! | 32) === 116) {
-          if (this.rportAt > 0) return false;
-          this.rportAt = at;
-          this.rportEnd = valueEnd || nameEnd;
-          if (valueEnd > valueStart) this.rport = readDecimal(bytes, valueStart, valueEnd);
-          return this.rport >= 0 && this.rport <= 65535;
-        }
-        return true;
-      case 6:
-        if (first === 98 && (bytes[nameStart + 1]! | 32) === 114 && (bytes[nameEnd - 1]! | 32) === 104) {
-          if (this.branchStart > 0) return false;
-          this.branchStart = valueStart;
-          this.branchEnd = valueEnd;
-        }
-        return true;
-      case 8:
-        if (first === 114 && (bytes[nameStart + 1]! | 32) === 101 && (bytes[nameStart + 3]! | 32) === 101) {
-          if (this.receivedAt > 0) return false;
-          this.receivedAt = at;
-          this.receivedStart = valueStart;
-          this.receivedEnd = valueEnd;
-          // An IPv6 address may come in brackets from old stacks.
-          if (bytes[valueStart] === 91) {
-            this.receivedStart++;
-            this.receivedEnd--;
-          }
-        }
-        return true;
-      default:
-        return true;
+    if (equalsNoCase(bytes, nameStart, nameEnd, FLOW)) {
+      this.flowStart = valueStart;
+      this.flowEnd = valueEnd;
+    } else if (equalsNoCase(bytes, nameStart, nameEnd, RPORT)) {
+      if (this.rportAt > 0) return false;
+      this.rportAt = at;
+      this.rportEnd = valueEnd || nameEnd;
+      if (valueEnd > valueStart) this.rport = readDecimal(bytes, valueStart, valueEnd);
+      return this.rport >= 0 && this.rport <= 65535;
+    } else if (equalsNoCase(bytes, nameStart, nameEnd, BRANCH)) {
+      if (this.branchStart > 0) return false;
+      this.branchStart = valueStart;
+      this.branchEnd = valueEnd;
+    } else if (equalsNoCase(bytes, nameStart, nameEnd, RECEIVED)) {
+      if (this.receivedAt > 0 || valueEnd <= valueStart) return false;
+      this.receivedAt = at;
+      this.receivedStop = valueEnd;
+      // An IPv6 address may come in brackets from old stacks.
+      const bracketed = bytes[valueStart] === 91;
+      if (bracketed && bytes[valueEnd - 1] !== 93) return false;
+      this.receivedStart = bracketed ? valueStart + 1 : valueStart;
+      this.receivedEnd = bracketed ? valueEnd - 1 : valueEnd;
     }
+    return true;
   }
 }
+
+const FLOW = toBytes('w');
+const RPORT = toBytes('rport');
+const BRANCH = toBytes('branch');
+const RECEIVED = toBytes('received');
 
 const isDelimiter = (c: number): boolean => c === 61 || c === 59 || c === 44 || isBlank(c);
 const isTransportChar = (c: number): boolean => ((c | 32) >= 97 && (c | 32) <= 122) || (c >= 48 && c <= 57) || c === 45;

@@ -12,15 +12,28 @@ import type { ViaView } from '../sip/via.ts';
  *   0–7    keyed hash of (received branch and sent-by, Call-ID, From tag, CSeq number, method class, backend)
  *   8–11   loop hash (RFC 5393 §4.2) of what routing depends on
  *   12     ordinal within its farm of the listener that the request came in by: the response leaves from there
- *   13–16  MAC of all that: a response with a branch that we never made goes nowhere
+ *   13–18  MAC of all that and of where the response has to go: nobody who saw a branch can have us send something elsewhere,
+ *          and a response with a branch that we never made goes nowhere
  */
-export const BRANCH_BYTES = 17;
-export const BRANCH_TEXT = 23;
+export const BRANCH_BYTES = 19;
+export const BRANCH_TEXT = 26;
 const MAC_AT = 13;
 const COOKIE = toBytes('z9hG4bK');
 
 const raw = new Uint8Array(BRANCH_BYTES);
 const input = new Uint8Array(1024);
+
+/** Where a response goes: an address, or a connection of one worker of one agent (then the address is all 0). */
+export interface ResponseTarget {
+  ip0: number;
+  ip1: number;
+  ip2: number;
+  ip3: number;
+  port: number;
+  agent: number;
+  worker: number;
+  connection: number;
+}
 
 /** Fills the next branch from a request. `backend`: its 24-bit id. Follow with {@link putBranch}. */
 export function makeBranch(
@@ -30,6 +43,7 @@ export function makeBranch(
   backend: number,
   loop: number,
   listener: number,
+  target: Readonly<ResponseTarget>,
 ): void {
   const { bytes } = message;
   // Lengths separate the parts, so that no two requests give the same input; over-long parts enter by their hash.
@@ -46,29 +60,49 @@ export function makeBranch(
   word(raw, 4, digest[1]!);
   word(raw, 8, loop);
   raw[12] = listener;
-  word(raw, MAC_AT, sipHash24(key, raw, 0, MAC_AT));
+  sign(key, target);
+  word(raw, MAC_AT, digest[0]!);
+  raw[MAC_AT + 4] = digest[1]! & 255;
+  raw[MAC_AT + 5] = (digest[1]! >>> 8) & 255;
 }
 
 /** Writes the branch's text behind the cookie; returns the position behind it. */
 export const putBranch = (to: Uint8Array, at: number): number => putBase64Url(to, at, raw, BRANCH_BYTES);
 
-/** What a branch says; -1 in `listener` where it is not ours. Reused. */
-export const readBack = { listener: -1, loop: 0 };
+/** What {@link readBranch} read. */
+export const readBack = { listener: 0, loop: 0 };
 
-/** Reads a branch value. False where it was not made with one of the keys. */
-export function readBranch(keys: readonly { key: HashKey }[], bytes: Uint8Array, start: number, end: number): boolean {
+/** Reads a branch value. False where it does not have the form of ours. Whether we made it, {@link verifyBranch} says. */
+export function readBranch(bytes: Uint8Array, start: number, end: number): boolean {
   if (end - start !== COOKIE.length + BRANCH_TEXT) return false;
   for (let i = 0; i < COOKIE.length; i++) if (bytes[start + i] !== COOKIE[i]) return false;
   if (readBase64Url(bytes, start + COOKIE.length, end, raw) !== BRANCH_BYTES) return false;
+  readBack.listener = raw[12]!;
+  readBack.loop = readWord(raw, 8);
+  return true;
+}
+
+/** The branch that was read last was made with one of the keys for a response to go to `target`. */
+export function verifyBranch(keys: readonly { key: HashKey }[], target: Readonly<ResponseTarget>): boolean {
   for (let k = 0; k < keys.length; k++) {
-    if (sipHash24(keys[k]!.key, raw, 0, MAC_AT) === readWord(raw, MAC_AT)) {
-      readBack.listener = raw[12]!;
-      readBack.loop = readWord(raw, 8);
-      return true;
-    }
+    sign(keys[k]!.key, target);
+    const rest = raw[MAC_AT + 4]! | (raw[MAC_AT + 5]! << 8);
+    if (((digest[0]! ^ readWord(raw, MAC_AT)) | ((digest[1]! & 0xffff) ^ rest)) === 0) return true;
   }
   return false;
 }
+
+/** MAC of the branch in `raw` and the target, into the digest. */
+function sign(key: HashKey, target: Readonly<ResponseTarget>): void {
+  for (let i = 0; i < MAC_AT; i++) signed[i] = raw[i]!;
+  let at = word(signed, MAC_AT, target.ip0);
+  at = word(signed, at, target.ip1);
+  at = word(signed, at, target.ip2);
+  at = word(signed, at, target.ip3);
+  at = word(signed, at, (target.agent << 16) | target.port);
+  sipHash24(key, signed, 0, word(signed, at, (target.worker << 24) | target.connection));
+}
+const signed = new Uint8Array(MAC_AT + 24);
 
 /** Loop hash: Request-URI, the value of the top Route, and which backend (or client, -1) sent it. Not keyed: the MAC covers it. */
 export function loopHash(message: MessageView, source: number): number {

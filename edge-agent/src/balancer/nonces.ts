@@ -1,0 +1,72 @@
+import { finish, MIX_SEED, mix } from '../sip/hash.ts';
+import { HEADER } from '../sip/header.ts';
+import type { MessageView } from '../sip/message.ts';
+
+/** How many challenges are remembered per farm; a newer one may push out an older one, which then is only challenged again. */
+const SLOTS = 1 << 15;
+/** Check word and backend + 1. */
+const WIDTH = 2;
+
+/** Shared memory of one farm's {@link Nonces}: the worker that saw the challenge need not be the one that sees the answer. */
+export const createNonces = (): SharedArrayBuffer =>
+  new SharedArrayBuffer(SLOTS * WIDTH * Int32Array.BYTES_PER_ELEMENT);
+
+const WORD = [...'nonce'].map((c) => c.charCodeAt(0));
+/** Where {@link findNonce} found it. */
+const nonce = { slot: 0, check: 0 };
+
+/**
+ * Which backend made a challenge. An authenticated retry (RFC 3261 §22) that meets another PBX finds its nonce unknown there and is
+ * challenged once more, some phones for ever.
+ */
+export class Nonces {
+  readonly #table: Int32Array;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#table = new Int32Array(memory);
+  }
+
+  /** Takes note of the challenges of a 401 or 407. */
+  learn(response: MessageView, backend: number): void {
+    for (let line = 0; line < response.headerCount; line++) {
+      const code = response.code[line];
+      if (code !== HEADER.wwwAuthenticate && code !== HEADER.proxyAuthenticate) continue;
+      if (!findNonce(response, line)) continue;
+      this.#table[nonce.slot * WIDTH] = nonce.check;
+      this.#table[nonce.slot * WIDTH + 1] = backend + 1;
+    }
+  }
+
+  /** The backend whose challenge the request answers, −1 where it answers none that is known. */
+  find(request: MessageView): number {
+    const first = request.first[HEADER.authorization]!;
+    const line = first >= 0 ? first : request.first[HEADER.proxyAuthorization]!;
+    if (line < 0 || !findNonce(request, line) || this.#table[nonce.slot * WIDTH] !== nonce.check) return -1;
+    return this.#table[nonce.slot * WIDTH + 1]! - 1;
+  }
+}
+
+/** Hashes the nonce parameter of an authentication header line. False where it has none. */
+function findNonce(message: MessageView, line: number): boolean {
+  const { bytes } = message;
+  const end = message.valueEnd[line]!;
+  for (let i = message.valueStart[line]! + 1; i + 7 < end; i++) {
+    // A parameter's name stands behind a blank or a comma; `cnonce` does not match.
+    if (bytes[i - 1]! > 32 && bytes[i - 1] !== 44) continue;
+    let k = 0;
+    while (k < 5 && (bytes[i + k]! | 32) === WORD[k]) k++;
+    if (k < 5 || bytes[i + 5] !== 61 || bytes[i + 6] !== 34) continue;
+    let a = MIX_SEED;
+    let b = 0x2545f491;
+    let at = i + 7;
+    for (; at < end && bytes[at] !== 34; at++) {
+      a = mix(a, bytes[at]!);
+      b = mix(b, bytes[at]! ^ 0x5a);
+    }
+    if (at === i + 7 || at === end) return false;
+    nonce.slot = finish(a) & (SLOTS - 1);
+    nonce.check = finish(b) | 0;
+    return true;
+  }
+  return false;
+}
