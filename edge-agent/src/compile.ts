@@ -1,7 +1,7 @@
-import { type Farm, parseCidr, type Snapshot } from '@sipfleet/contract';
+import { type Farm, parseCidr, parseDuration, type Snapshot } from '@sipfleet/contract';
 import { createNonces } from './balancer/nonces.ts';
 import { backendId, rankCandidates } from './balancer/rendezvous.ts';
-import { compileStream } from './compile-transport.ts';
+import { certificateExpiry, compileStream } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
 import type { AffinityKey, BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
 import { type Secrets, TRANSPORT } from './ports.ts';
@@ -36,7 +36,9 @@ function compileListener(spec: Farm, index: number, farm: number, own: string, s
   const address = l.address ?? own;
   const advertise = { clients: l.advertise?.clients ?? address, backends: l.advertise?.backends ?? address };
   const stream = compileStream(spec, index, secrets);
-  return { farm, transport: TRANSPORT[l.transport], address, port: l.port, advertise, ...(stream && { stream }) };
+  const expires = certificateExpiry(stream);
+  const plan = { farm, transport: TRANSPORT[l.transport], address, port: l.port, advertise };
+  return { ...plan, ...(stream && { stream }), ...(expires !== undefined && { certificateExpires: expires }) };
 }
 
 function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], firstBackend: number): FarmPlan {
@@ -57,6 +59,7 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
     names: farm.names,
     key: compileKey(farm.balancing.key),
     registration: farm.registration.mode,
+    maxExpires: Math.floor((parseDuration(farm.registration.maxExpires ?? '') ?? 0) / 1000),
     backends,
     firstBackend,
     tokenKeys: keys.map(({ id, key }) => ({ id, key: Uint8Array.from(Buffer.from(key, 'hex')) })),

@@ -19,6 +19,8 @@ export interface ListenerPlan {
   advertise: { clients: string; backends: string };
   /** Certificates, sources, limits; of all but UDP. */
   stream?: StreamOptions;
+  /** When the first of its certificates expires, in seconds since the epoch. */
+  certificateExpires?: number;
 }
 
 export interface FarmPlan {
@@ -28,6 +30,8 @@ export interface FarmPlan {
   /** DNS names by which phones know the farm. */
   names: string[];
   registration: 'path' | 'none';
+  /** Seconds that a phone's registration is told to last at most; 0: as the PBX says. */
+  maxExpires: number;
   backends: BackendPlan[];
   /** Index of backends[0] among the backends of all farms: counters and states are numbered through. */
   firstBackend: number;

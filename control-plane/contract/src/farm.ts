@@ -1,5 +1,9 @@
 import { z } from 'zod';
 import { canonicalIP, cidr, ipAddress, parseIP, port, resourceName } from './address.ts';
+import { Check, HEALTH_FIELDS } from './check.ts';
+import { cycleFaults } from './cycle.ts';
+import { addFault as fault, type Refine } from './faults.ts';
+import { backendTlsFaults, listenerFaults, portSpace } from './transport.ts';
 import { duration } from './units.ts';
 
 /**
@@ -7,18 +11,10 @@ import { duration } from './units.ts';
  * an operator who asks for a blocklist and gets none has been lied to.
  */
 const NOT_YET = {
+  health: ['cutConnections'],
   farm: ['vip', 'failover', 'security'],
-  listener: ['certificate', 'proxyProtocol'],
   backend: ['drain', 'site'],
-  registration: ['maxExpires'],
 } as const;
-
-type Refine = { value: unknown; issues: z.core.$ZodRawIssue[] };
-
-/** Adds a fault at `path` that says more than zod's own issues do. */
-function fault(ctx: Refine, path: PropertyKey[], message: string, allowed: string): void {
-  ctx.issues.push({ code: 'custom', message, input: ctx.value, path, params: { fault: { message, allowed } } });
-}
 
 /** Fields that are only there to be refused; not named among the allowed ones. */
 export const pendingFields = new WeakSet<object>();
@@ -54,21 +50,82 @@ function oneOf<const T extends readonly [string, ...string[]]>(now: T, later: re
 /** What stands in Via, Record-Route and Path towards each side, for example behind a cloud's 1:1 NAT. */
 export const Advertise = strict({ clients: ipAddress.optional(), backends: ipAddress.optional() });
 
-export const Listener = strict(
-  {
-    transport: oneOf(['udp', 'tcp'], ['tls', 'ws', 'wss', 'sctp']),
-    /** The address to bind; left out: the agent's own address. */
-    address: ipAddress
-      .refine((a) => parseIP(a)?.some((word, i) => word !== (i === 2 && !a.includes(':') ? 0xffff : 0)) ?? true, {
-        error: 'one specific address: SIP writes it into Via and Record-Route, so 0.0.0.0 and :: cannot serve',
-      })
-      .optional(),
-    port,
-    advertise: Advertise.optional(),
-  },
-  NOT_YET.listener,
-);
+const allowedOrigin = 'an origin as browsers send it, such as https://phone.example.com';
+const allowedConnections = 'a whole number from 1 to 100000';
+
+/** Phones show certificates too. The Secret `ca` holds under the key `ca` who may have issued them (PEM). */
+export const ClientCertificate = strict({
+  /** `request`: a phone may show none, but no bad one. */
+  mode: oneOf(['require', 'request'], []).default('require'),
+  ca: resourceName,
+});
+
+/** Load balancers in front, such as HAProxy or an NLB: they must announce the client's address, and nobody else may. */
+export const ProxyProtocol = strict({
+  from: z
+    .array(cidr, { error: 'a list of blocks, such as [10.0.0.0/24]' })
+    .min(1, { error: 'at least one block' })
+    .max(64, { error: 'at most 64 blocks' }),
+});
+
+/** Of the connections of one listener, on each data thread. */
+export const ConnectionLimits = strict({
+  /** Open at a time from one address. An office behind one NAT is one address. */
+  connectionsPerSource: z
+    .int({ error: allowedConnections })
+    .min(1, { error: allowedConnections })
+    .max(100_000, { error: allowedConnections })
+    .optional(),
+  /** With nothing received, not even a keepalive. */
+  idleTimeout: duration('30s', '1d').optional(),
+  /** From the first byte of a message to its last. */
+  messageTimeout: duration('1s', '10m').optional(),
+});
+
+export const Listener = strict({
+  transport: oneOf(['udp', 'tcp', 'tls', 'ws', 'wss'], ['sctp']),
+  /** The address to bind; left out: the agent's own address. */
+  address: ipAddress
+    .refine((a) => parseIP(a)?.some((word, i) => word !== (i === 2 && !a.includes(':') ? 0xffff : 0)) ?? true, {
+      error: 'one specific address: SIP writes it into Via and Record-Route, so 0.0.0.0 and :: cannot serve',
+    })
+    .optional(),
+  port,
+  advertise: Advertise.optional(),
+  /** Secret with `certificate` (PEM, the chain) and `privateKey`, of tls and wss. */
+  certificate: resourceName.optional(),
+  /** Several, chosen by the name that the client asks for (SNI); the first serves where none fits. */
+  certificates: z
+    .array(resourceName, { error: 'a list of names of Secrets' })
+    .min(1, { error: 'at least one name' })
+    .max(32, { error: 'at most 32 names' })
+    .optional(),
+  clientCertificate: ClientCertificate.optional(),
+  /** Of ws and wss: pages that browsers may connect from; left out: any. */
+  origins: z
+    .array(z.string({ error: allowedOrigin }).regex(/^https?:\/\/[a-z0-9.[\]:-]+$/, { error: allowedOrigin }), {
+      error: 'a list of origins, such as [https://phone.example.com]',
+    })
+    .min(1, { error: 'at least one origin' })
+    .max(64, { error: 'at most 64 origins' })
+    .optional(),
+  proxyProtocol: ProxyProtocol.optional(),
+  limits: ConnectionLimits.optional(),
+});
 export type Listener = z.infer<typeof Listener>;
+
+const allowedServerName = 'a DNS name, such as pbx1.example.com';
+/** Labels of letters, digits and inner hyphens, the last one no number (RFC 1123 §2.1), so that an address is no name. */
+const DNS_NAME = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?$/i;
+
+/** How the certificate of a TLS backend is verified. Left out: by the system's CAs, and it must hold the backend's address. */
+export const BackendTls = strict({
+  verify: z.boolean({ error: 'true or false' }).default(true),
+  /** Secret that holds under the key `ca` who may have issued it (PEM). */
+  ca: resourceName.optional(),
+  /** The name that it must hold instead of the address, also asked for by SNI. */
+  serverName: z.string({ error: allowedServerName }).regex(DNS_NAME, { error: allowedServerName }).optional(),
+});
 
 const allowedWeight = 'a whole number from 1 to 1000';
 const allowedPriority = 'a whole number from 1 to 9';
@@ -77,7 +134,8 @@ export const Backend = strict(
     name: resourceName,
     address: ipAddress,
     port: port.default(5060),
-    transport: oneOf(['udp', 'tcp'], ['tls', 'ws', 'wss', 'sctp']).default('udp'),
+    transport: oneOf(['udp', 'tcp', 'tls'], ['ws', 'wss', 'sctp']).default('udp'),
+    tls: BackendTls.optional(),
     /** Share of the load relative to the other backends. */
     weight: z
       .int({ error: allowedWeight })
@@ -97,22 +155,6 @@ export const Backend = strict(
 );
 export type Backend = z.infer<typeof Backend>;
 
-const allowedCount = 'a whole number from 1 to 100';
-const count = z.int({ error: allowedCount }).min(1, { error: allowedCount }).max(100, { error: allowedCount });
-
-/** A probe of every backend. RFC 3261 §11: OPTIONS; any final response but 503 proves that SIP is served. */
-export const Check = strict({
-  name: resourceName,
-  type: oneOf(['options'], ['register', 'call', 'tcp', 'tls']),
-  interval: duration('100ms', '1d').default('5s'),
-  timeout: duration('50ms', '5m').default('2s'),
-  /** Answers in a row that bring a backend up again. */
-  rise: count.default(2),
-  /** Failures in a row that take a backend down. */
-  fall: count.default(3),
-});
-export type Check = z.infer<typeof Check>;
-
 const allowedKey = 'one of user, domain, call-id, from-user, source-ip, or header:NAME such as header:X-Tenant';
 export const Balancing = strict({
   strategy: oneOf(['hash', 'weighted-round-robin'], ['least-sessions']).default('hash'),
@@ -123,13 +165,15 @@ export const Balancing = strict({
     .default('user'),
 });
 
-export const Registration = strict(
-  {
-    /** `path`: RFC 3327, with `Supported: path` added where the client left it out. */
-    mode: oneOf(['path', 'none'], ['contact']).default('path'),
-  },
-  NOT_YET.registration,
-);
+export const Registration = strict({
+  /** `path`: RFC 3327, with `Supported: path` added where the client left it out. */
+  mode: oneOf(['path', 'none'], ['contact']).default('path'),
+  /** What phones are told at most; left out: what the PBX grants. A short one makes them register anew soon after their PBX died. */
+  maxExpires: duration('30s', '1d').optional(),
+});
+
+export const Health = strict(HEALTH_FIELDS, NOT_YET.health);
+export type Health = z.infer<typeof Health>;
 
 /** Reports what stands twice in a list. */
 function unique<T>(
@@ -149,6 +193,14 @@ function unique<T>(
   }
 }
 
+const allowedHost = 'a DNS name, such as sip.example.com';
+const hostName = z
+  .string({ error: allowedHost })
+  .max(253, { error: allowedHost })
+  .regex(/^(?!\d+(\.\d+){3}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/, {
+    error: allowedHost,
+  });
+
 export const Farm = strict(
   {
     kind: z.literal('Farm'),
@@ -162,6 +214,8 @@ export const Farm = strict(
       .array(Listener, { error: 'a list of listeners, such as [{ transport: udp, port: 5060 }]' })
       .min(1, { error: 'at least one listener' })
       .max(16, { error: 'at most 16 listeners' }),
+    /** DNS names by which phones know this farm. In a Route header they name the farm itself. */
+    names: z.array(hostName).max(16, { error: 'at most 16 names' }).default([]),
     mode: oneOf(['proxy'], ['l4']).default('proxy'),
     nat: z
       .unknown()
@@ -184,6 +238,7 @@ export const Farm = strict(
       .array(Check, { error: 'a list of checks, such as [{ name: ping, type: options }]' })
       .max(8, { error: 'at most 8 checks' })
       .default([]),
+    health: Health.prefault({}),
     registration: Registration.prefault({}),
   },
   NOT_YET.farm,
@@ -194,13 +249,16 @@ export const Farm = strict(
     ctx,
     farm.listeners,
     'listeners',
-    (l) => `${l.transport}/${l.address === undefined ? 'own' : canonicalIP(l.address)}/${l.port}`,
+    (l) => `${portSpace(l.transport)}/${l.address === undefined ? 'own' : canonicalIP(l.address)}/${l.port}`,
     'transport, address and port',
     ['port'],
   );
   unique(ctx, farm.backends, 'backends', (b) => b.name, 'name', ['name']);
   unique(ctx, farm.backends, 'backends', (b) => `${canonicalIP(b.address)}/${b.port}`, 'address and port', ['address']);
   unique(ctx, farm.checks, 'checks', (c) => c.name, 'name', ['name']);
+  cycleFaults(ctx, farm);
+  listenerFaults(ctx, farm.listeners);
+  backendTlsFaults(ctx, farm.backends);
   for (const [i, b] of farm.backends.entries()) {
     const address = canonicalIP(b.address);
     const v6 = address.includes(':');

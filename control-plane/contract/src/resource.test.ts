@@ -42,6 +42,7 @@ describe('a valid farm', () => {
       balancing: { strategy: 'hash', key: 'user' },
       backends: [{ port: 5060, transport: 'udp', weight: 1, priority: 1 }, {}],
       checks: [],
+      health: { startAs: 'unknown', maxConcurrentCalls: 1 },
       registration: { mode: 'path' },
     });
     expect(parseResource(farm)).toEqual(farm);
@@ -65,7 +66,7 @@ describe('what is no resource', () => {
     [[], '', '[]'],
     [undefined, '', 'nothing'],
   ])('%j', (input, field, found) => {
-    expect(faultsOf(input)).toEqual([{ field, found, allowed: 'a mapping with a kind: Site or Farm' }]);
+    expect(faultsOf(input)).toEqual([{ field, found, allowed: 'a mapping with a kind: Site or Farm or Secret' }]);
   });
 
   test.each([
@@ -74,7 +75,7 @@ describe('what is no resource', () => {
     [{ kind: 7 }, '7'],
     [{ kind: 'toString' }, '"toString"'],
   ])('%j', (input, found) => {
-    expect(faultsOf(input)).toEqual([{ field: 'kind', found, allowed: 'one of Site, Farm' }]);
+    expect(faultsOf(input)).toEqual([{ field: 'kind', found, allowed: 'one of Site, Farm, Secret' }]);
   });
 });
 
@@ -110,7 +111,7 @@ describe('every class of error names field, found and allowed', () => {
       {
         field: 'colour',
         message: 'unknown field',
-        allowed: 'one of kind, name, sites, listeners, mode, nat, balancing, backends, checks, registration',
+        allowed: 'one of kind, name, sites, listeners, mode, nat, balancing, backends, checks, health, registration',
       },
     ],
     [
@@ -119,7 +120,7 @@ describe('every class of error names field, found and allowed', () => {
       {
         field: 'backends[1].wieght',
         message: 'unknown field',
-        allowed: 'one of name, address, port, transport, weight, priority, sources',
+        allowed: 'one of name, address, port, transport, tls, weight, priority, sources',
       },
     ],
     [
@@ -177,13 +178,17 @@ describe('every class of error names field, found and allowed', () => {
     ],
     [
       'a choice not built',
-      (f) => (f.listeners[0].transport = 'tls'),
-      { field: 'listeners[0].transport', found: '"tls"', allowed: 'one of udp, tcp (tls is not supported yet)' },
+      (f) => (f.listeners[0].transport = 'sctp'),
+      {
+        field: 'listeners[0].transport',
+        found: '"sctp"',
+        allowed: 'one of udp, tcp, tls, ws, wss (sctp is not supported yet)',
+      },
     ],
     [
       'a check not built',
-      (f) => (f.checks = [{ name: 'c', type: 'call' }]),
-      { field: 'checks[0].type', found: '"call"', allowed: 'one of options (call is not supported yet)' },
+      (f) => (f.checks = [{ name: 'c', type: 'ping' }]),
+      { field: 'checks[0].type', found: '"ping"', allowed: 'one of options, register, call, tcp, tls' },
     ],
     [
       'a mode not built',
@@ -256,12 +261,148 @@ describe('every class of error names field, found and allowed', () => {
     expect(spoilt((f) => (f.colour = 1))[0]?.allowed).not.toContain(field);
   });
 
-  test.each([
-    ['listeners[0].certificate', (f: { listeners: Record<string, unknown>[] }) => (f.listeners[0]!.certificate = 'c')],
-    ['backends[0].drain', (f: { backends: Record<string, unknown>[] }) => (f.backends[0]!.drain = true)],
-    ['registration.maxExpires', (f: { registration?: object }) => (f.registration = { maxExpires: '2m' })],
-  ])('%s is not supported yet', (field, spoil) => {
-    expect(spoilt(spoil)).toMatchObject([{ field, message: 'not supported yet' }]);
+  test.each([['backends[0].drain', (f: { backends: Record<string, unknown>[] }) => (f.backends[0]!.drain = true)]])(
+    '%s is not supported yet',
+    (field, spoil) => {
+      expect(spoilt(spoil)).toMatchObject([{ field, message: 'not supported yet' }]);
+    },
+  );
+
+  const SECRET = 'the name of a Secret with certificate and privateKey';
+  // biome-ignore lint/suspicious/noExplicitAny: each case breaks the type on purpose
+  const transports: [what: string, listener: any, expected: Partial<Fault>][] = [
+    ...['tls', 'wss'].map((transport): [string, unknown, Partial<Fault>] => [
+      `${transport} without a certificate`,
+      { transport },
+      {
+        field: 'certificate',
+        found: 'nothing',
+        message: `a ${transport} listener needs a certificate`,
+        allowed: SECRET,
+      },
+    ]),
+    ...['udp', 'tcp', 'ws'].flatMap((transport) =>
+      Object.entries({ certificate: 'c', certificates: ['c'], clientCertificate: { ca: 'c' } }).map(
+        ([field, value]): [string, unknown, Partial<Fault>] => [
+          `${field} on ${transport}`,
+          { transport, [field]: value },
+          { field, message: `a ${transport} listener has no ${field}`, allowed: 'nothing, or the transport tls, wss' },
+        ],
+      ),
+    ),
+    ...['proxyProtocol', 'limits'].map((field): [string, unknown, Partial<Fault>] => [
+      `${field} on udp`,
+      { transport: 'udp', [field]: field === 'limits' ? {} : { from: ['10.0.0.0/8'] } },
+      { field, message: `a udp listener has no ${field}`, allowed: 'nothing, or the transport tcp, tls, ws, wss' },
+    ]),
+    ...['udp', 'tcp', 'tls'].map((transport): [string, unknown, Partial<Fault>] => [
+      `origins on ${transport}`,
+      { transport, origins: ['https://a.example'], ...(transport === 'tls' && { certificate: 'c' }) },
+      {
+        field: 'origins',
+        message: `a ${transport} listener has no origins`,
+        allowed: 'nothing, or the transport ws, wss',
+      },
+    ]),
+    [
+      'certificate and certificates',
+      { transport: 'tls', certificate: 'a', certificates: ['b'] },
+      { field: 'certificates', message: 'certificate is given as well' },
+    ],
+    [
+      'no certificates',
+      { transport: 'tls', certificates: [] },
+      { field: 'certificates', allowed: 'at least one name' },
+    ],
+    ['no name', { transport: 'tls', certificate: 'A.pem' }, { field: 'certificate', found: '"A.pem"', allowed: NAME }],
+    [
+      'clients without a CA',
+      { transport: 'tls', certificate: 'c', clientCertificate: { mode: 'require' } },
+      { field: 'clientCertificate.ca', found: 'nothing', allowed: NAME },
+    ],
+    [
+      'another client mode',
+      { transport: 'tls', certificate: 'c', clientCertificate: { mode: 'optional', ca: 'c' } },
+      { field: 'clientCertificate.mode', allowed: 'one of require, request' },
+    ],
+    [
+      'PROXY from everybody by silence',
+      { transport: 'tcp', proxyProtocol: { from: [] } },
+      { field: 'proxyProtocol.from', allowed: 'at least one block' },
+    ],
+    [
+      'an origin with a path',
+      { transport: 'ws', origins: ['https://a.example/phone'] },
+      { field: 'origins[0]', found: '"https://a.example/phone"' },
+    ],
+    [
+      'too short an idle time',
+      { transport: 'tcp', limits: { idleTimeout: '5s' } },
+      { field: 'limits.idleTimeout', found: '"5s"', allowed: expect.stringContaining('from 30s to 1d') },
+    ],
+  ];
+  test.each(transports)('%s', (_what, listener, { field, ...expected }) => {
+    const faults = spoilt((f) => f.listeners.push({ port: 5061, ...listener }));
+    expect(faults).toMatchObject([{ field: `listeners[1].${field}`, ...expected }]);
+    expect(faults[0]?.allowed).not.toBe('');
+  });
+
+  test('listeners on TCP share its ports, whatever they speak', () => {
+    expect(
+      spoilt((f) => f.listeners.push({ transport: 'tcp', port: 5061 }, { transport: 'ws', port: 5061 })),
+    ).toMatchObject([{ field: 'listeners[2].port', message: expect.stringContaining('already used by listeners[1]') }]);
+    expect(spoilt((f) => f.listeners.push({ transport: 'ws', port: 5060 }))).toEqual([]);
+  });
+
+  // biome-ignore lint/suspicious/noExplicitAny: each case breaks the type on purpose
+  const backends: [what: string, backend: any, expected: Partial<Fault>][] = [
+    ['tls settings for UDP', { tls: {} }, { field: 'tls', message: 'a udp backend has no tls' }],
+    [
+      'a CA that is not looked at',
+      { transport: 'tls', tls: { verify: false, ca: 'c' } },
+      { field: 'tls.ca', message: 'nothing is verified' },
+    ],
+    [
+      'an address as name',
+      { transport: 'tls', tls: { serverName: '10.0.0.11' } },
+      { field: 'tls.serverName', allowed: 'a DNS name, such as pbx1.example.com' },
+    ],
+    [
+      'WebSocket',
+      { transport: 'ws' },
+      { field: 'transport', allowed: expect.stringContaining('ws is not supported yet') },
+    ],
+  ];
+  test.each(backends)('a backend with %s', (_what, backend, { field, ...expected }) => {
+    const faults = spoilt((f) => {
+      f.listeners.push({ transport: 'tls', port: 5061, certificate: 'c' });
+      Object.assign(f.backends[0], backend);
+    });
+    expect(faults).toMatchObject([{ field: `backends[0].${field}`, ...expected }]);
+  });
+
+  test('a TLS backend needs a TLS listener', () => {
+    expect(spoilt((f) => (f.backends[0].transport = 'tls'))).toMatchObject([
+      { field: 'backends[0].transport', message: 'no listener of this farm speaks tls over IPv4' },
+    ]);
+  });
+
+  test('every transport with all that it can have', () => {
+    const limits = { connectionsPerSource: 50, idleTimeout: '5m', messageTimeout: '10s' };
+    const proxyProtocol = { from: ['10.0.0.0/24'] };
+    const clientCertificate = { mode: 'request', ca: 'phones' };
+    expect(
+      spoilt((f) => {
+        f.listeners.push(
+          { transport: 'tcp', port: 5060, proxyProtocol, limits },
+          { transport: 'tls', port: 5061, certificates: ['a', 'b'], clientCertificate, proxyProtocol, limits },
+          { transport: 'ws', port: 8080, origins: ['http://localhost:3000'], proxyProtocol, limits },
+          { transport: 'wss', port: 443, certificate: 'a', origins: ['https://[2001:db8::1]'] },
+        );
+        f.backends[0].transport = 'tls';
+        f.backends[0].tls = { ca: 'pbx-ca', serverName: 'pbx1.example.com' };
+      }),
+    ).toEqual([]);
   });
 
   test('all faults at once, not the first one', () => {

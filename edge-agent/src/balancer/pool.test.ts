@@ -22,6 +22,7 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: num
     key: { kind: 'user', header: '' },
     names: [],
     registration: 'path',
+    maxExpires: 0,
     backends,
     firstBackend: 0,
     tokenKeys: [],

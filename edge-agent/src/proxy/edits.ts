@@ -12,6 +12,11 @@ export class Edits {
   readonly #textStart = new Int32Array(CAPACITY);
   readonly #textEnd = new Int32Array(CAPACITY);
 
+  /** Another edit can be made. */
+  get room(): boolean {
+    return this.#count < CAPACITY;
+  }
+
   reset(): this {
     this.#count = 0;
     return this;

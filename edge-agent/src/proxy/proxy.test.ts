@@ -359,3 +359,38 @@ test('what only looks like STUN is a keepalive at most', () => {
   expect(a.sent).toEqual([]);
   expect(a.drops).toEqual(['keepalive', 'keepalive', 'keepalive']);
 });
+
+test('phones are told shorter expiries than the PBX granted, every binding and the header alike', () => {
+  const a = agent({ registration: { maxExpires: '2m' } });
+  const out = a.receive(request({ method: 'REGISTER', uri: 'sip:example.com' }), PHONE)!;
+  const back = a.receive(
+    answer(out.text, '200 OK', 't', [
+      'Contact: "a;expires=9999" <sip:a@h;expires=9999>;q="1;expires=9999" ; EXPIRES = 3600, <sip:b@h>;expires=60',
+      'm: sip:c@h;expires=7200;x',
+      'Expires: 3600',
+      'X-Expires: 3600',
+    ]),
+    PBX[backendOf(out.to)]!,
+  )!;
+  expect(back.text).toContain(
+    [
+      'Contact: "a;expires=9999" <sip:a@h;expires=9999>;q="1;expires=9999" ; EXPIRES = 120, <sip:b@h>;expires=60',
+      'm: sip:c@h;expires=120;x',
+      'Expires: 120',
+      'X-Expires: 3600',
+    ].join('\r\n'),
+  );
+  const other = a.receive(request(), PHONE)!;
+  expect(a.receive(answer(other.text, '200 OK', 't', ['Expires: 3600']), PBX[backendOf(other.to)]!)!.text).toContain(
+    '\r\nExpires: 3600',
+  );
+});
+
+test('more bindings than anybody has are passed on as they came where they no longer fit', () => {
+  const a = agent({ registration: { maxExpires: '2m' } });
+  const out = a.receive(request({ method: 'REGISTER', uri: 'sip:example.com' }), PHONE)!;
+  const many = Array.from({ length: 60 }, (_, i) => `Contact: <sip:u${i}@h>;expires=3600`);
+  const back = a.receive(answer(out.text, '200 OK', 't', many), PBX[backendOf(out.to)]!)!;
+  expect(header(back.text, 'Contact')).toHaveLength(60);
+  expect(header(back.text, 'Contact')[0]).toBe('<sip:u0@h>;expires=120');
+});

@@ -37,7 +37,7 @@ export class SipProxy {
     const error = message.parse(bytes, start, end);
     if (error !== PARSE.ok) {
       // What can be answered at all is told so; the rest is noise. Responses are never answered.
-      const answerable = message.isRequest && error >= PARSE.contentLength && error !== PARSE.missing;
+      const answerable = message.isRequest && error >= PARSE.contentLength;
       counters.drop(DROP.malformed);
       if (message.times[HEADER.via]! > MAX_VIA_LINES) return;
       if (answerable && message.first[HEADER.via]! >= 0)

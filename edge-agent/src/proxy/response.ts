@@ -1,9 +1,11 @@
 import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { HEADER } from '../sip/header.ts';
+import { METHOD } from '../sip/method.ts';
 import { put, putDecimal, toBytes } from '../sip/text.ts';
 import { DROP } from '../telemetry/slab.ts';
 import { readBack, readBranch, verifyBranch } from '../transaction/branch.ts';
 import type { Context } from './context.ts';
+import { capExpires } from './expires.ts';
 import { readFlow } from './flow.ts';
 import type { Listener } from './runtime.ts';
 import { responseTarget } from './via.ts';
@@ -75,17 +77,22 @@ function takeOwnVia(ctx: Context, line: number, leaving: Listener): number {
   return -1;
 }
 
-/** The message without `[from, to)`. On a stream the length of the body must be said, though a datagram may leave it out (RFC 3261 §18.3). */
+/**
+ * The message without `[from, to)`, and with its expiries capped. On a stream the length of the body must be said, though a datagram
+ * may leave it out (RFC 3261 §18.3).
+ */
 function cut(ctx: Context, leaving: Listener, from: number, to: number): void {
-  const { message, splice } = ctx;
+  const { message, splice, edits } = ctx;
   const { bytes } = message;
+  const arena = ctx.output.arena();
+  const cap = leaving.farm.plan.maxExpires;
+  edits.reset();
+  edits.remove(from, to);
+  if (cap > 0 && message.method === METHOD.REGISTER && message.status < 300) capExpires(message, cap, arena, edits);
   splice.reset();
-  splice.add(bytes, message.start, from);
-  if (leaving.plan.transport === TRANSPORT.udp || message.first[HEADER.contentLength]! >= 0) {
-    splice.add(bytes, to, message.end);
-    return;
-  }
-  splice.add(bytes, to, message.headersEnd);
+  const stream = leaving.plan.transport !== TRANSPORT.udp && message.first[HEADER.contentLength]! < 0;
+  edits.apply(splice, bytes, message.start, stream ? message.headersEnd : message.end, arena.bytes);
+  if (!stream) return;
   addContentLength(ctx);
   splice.add(bytes, message.headersEnd, message.end);
 }
