@@ -38,7 +38,8 @@ const HOUSES: House[] = [
       'ports.ts': ['type plan.ts'],
       'errors.ts': [],
       'plan.ts': ['ports.ts'],
-      'compile.ts': ['balancer', 'ports.ts', 'errors.ts', 'plan.ts'],
+      'compile.ts': ['balancer', 'compile-transport.ts', 'ports.ts', 'errors.ts', 'plan.ts'],
+      'compile-transport.ts': ['transport/certificate.ts', 'ports.ts', 'errors.ts'],
       sip: [],
       media: [],
       transport: ['sip'],
@@ -54,7 +55,7 @@ const HOUSES: House[] = [
       link: [],
       cli: ['health', 'link'],
     },
-    contract: ['compile.ts', 'balancer', 'security', 'health', 'kernel', 'vip', 'link'],
+    contract: ['compile.ts', 'compile-transport.ts', 'balancer', 'security', 'health', 'kernel', 'vip', 'link', 'cli'],
   },
   {
     root: 'control-plane/src',
@@ -68,12 +69,14 @@ const HOUSES: House[] = [
       store: ['domain'],
       push: ['domain'],
       auth: ['domain'],
+      // Keys and what is sealed with them.
+      vault: ['domain'],
       // Interfaces of what is handed to createApp; never an implementation.
       routes: ['domain', 'auth', 'api.ts', 'type store'],
       // `up` and `control-plane` run the local server in their own process.
       cli: ['client.ts', 'api.ts', 'server.ts'],
     },
-    contract: ['domain', 'store', 'push', 'auth', 'routes', 'cli', 'client.ts', 'api.ts'],
+    contract: ['domain', 'store', 'push', 'auth', 'vault', 'routes', 'cli', 'client.ts', 'api.ts'],
   },
 ];
 

@@ -1,9 +1,13 @@
 import {
   AgentReport,
+  CHECK_TYPES,
+  CheckReport,
   duration,
   Farm,
   type Fault,
   resourceName,
+  SecretView,
+  SigningKey,
   Site,
   SnapshotStatus,
   Target,
@@ -49,9 +53,10 @@ const stored = <T extends z.ZodType>(spec: T) =>
 
 export const StoredSite = stored(Site).meta({ id: 'StoredSite' });
 export const StoredFarm = stored(Farm).meta({ id: 'StoredFarm' });
+export const StoredSecret = stored(SecretView).meta({ id: 'StoredSecret' });
 
 /** A resource, the global revision that last changed it, and when. */
-export interface Stored<T = Site | Farm> {
+export interface Stored<T = Site | Farm | SecretView> {
   spec: T;
   revision: number;
   updatedAt: string;
@@ -83,16 +88,20 @@ export const PlanRequest = z.strictObject({
   resources: z
     .array(z.unknown(), { error: 'a list of resources' })
     .max(2000, { error: 'at most 2000 resources' })
-    .meta({ description: 'Resources as for PUT: Site and Farm' }),
+    .meta({ description: 'Resources as for PUT: Site, Farm and Secret' }),
 });
 
 /** What applying one resource would do. `revision`: the stored one, null where there is none. */
 export const PlannedChange = z
   .object({
-    kind: z.enum(['Site', 'Farm']),
+    kind: z.enum(['Site', 'Farm', 'Secret']),
     name: z.string(),
     action: z.enum(['create', 'update', 'none']),
     revision: z.int().nullable(),
+    keys: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Of a Secret that is updated: the keys whose value is another, new or gone' }),
   })
   .meta({ id: 'PlannedChange' });
 export type PlannedChange = z.infer<typeof PlannedChange>;
@@ -119,3 +128,59 @@ export const AgentView = z
   })
   .meta({ id: 'Agent' });
 export type AgentView = z.infer<typeof AgentView>;
+
+/** A key that snapshots are signed with: `x` of its Ed25519 JWK. */
+export const SigningKeyView = SigningKey.extend({ createdAt: z.iso.datetime() }).meta({ id: 'SigningKey' });
+export type SigningKeyView = z.infer<typeof SigningKeyView>;
+
+/** One agent's part in a check. `periodMs`, `phaseMs`: null for cheap checks, which every agent makes at the interval of the farm. */
+export const CheckAgentView = z.object({
+  agentId: z.string(),
+  name: z.string(),
+  site: z.string(),
+  alive: z.boolean().meta({ description: 'It has reported lately' }),
+  periodMs: z.int().nullable(),
+  phaseMs: z.int().nullable(),
+  last: CheckReport.nullable().meta({
+    description: 'null before its first result; of a cheap check: null while it succeeds',
+  }),
+});
+export type CheckAgentView = z.infer<typeof CheckAgentView>;
+
+/** A check of a backend: who makes it when, and what was found last. */
+export const CheckView = z
+  .object({
+    farm: z.string(),
+    backend: z.string(),
+    check: z.string(),
+    type: z.enum(CHECK_TYPES),
+    interval: z.string(),
+    agents: z.array(CheckAgentView),
+  })
+  .meta({ id: 'CheckView' });
+export type CheckView = z.infer<typeof CheckView>;
+
+export const RunCheckResponse = z.object({ agent: z.string(), site: z.string(), report: CheckReport });
+export type RunCheckResponse = z.infer<typeof RunCheckResponse>;
+
+/** A backend as the living agents of one site hold it. */
+export const BackendView = z
+  .object({
+    site: z.string(),
+    farm: z.string(),
+    backend: z.string(),
+    up: z.int(),
+    down: z.int(),
+    unknown: z.int(),
+    agree: z.boolean().meta({ description: 'false: some hold it for up and others for down' }),
+    agents: z.array(
+      z.object({
+        agent: z.string(),
+        state: z.enum(['unknown', 'up', 'down']),
+        since: z.iso.datetime(),
+        reason: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'BackendView' });
+export type BackendView = z.infer<typeof BackendView>;

@@ -2,12 +2,15 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { bodyLimit } from 'hono/body-limit';
 import { z } from 'zod';
 import { agentRoutes } from './routes/agent.ts';
+import { agentSecretRoutes } from './routes/agent-secrets.ts';
 import { agentsRoutes } from './routes/agents.ts';
+import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
 import { planRoute } from './routes/plan.ts';
 import { notFound, ProblemError, problemOf } from './routes/problems.ts';
 import { resourceRoutes } from './routes/resources.ts';
 import { type App, addRoute } from './routes/route.ts';
+import { signingKeyRoutes } from './routes/signing-keys.ts';
 
 /** Longest request body in bytes. */
 const MAX_BODY = 1_048_576;
@@ -38,6 +41,9 @@ export function createApp(deps: AppDeps): App {
   planRoute(app, deps);
   agentsRoutes(app, deps);
   agentRoutes(app, deps);
+  checkRoutes(app, deps);
+  agentSecretRoutes(app, deps);
+  signingKeyRoutes(app, deps);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'operator', {
     type: 'http',

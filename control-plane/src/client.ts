@@ -1,5 +1,16 @@
-import type { Farm, Kind, Resource, Site } from '@sipfleet/contract';
-import type { AgentView, JoinTokenResponse, Page, PlannedChange, Problem, Stored } from './api.ts';
+import type { Farm, Kind, Resource, SecretView, Site } from '@sipfleet/contract';
+import type {
+  AgentView,
+  BackendView,
+  CheckView,
+  JoinTokenResponse,
+  Page,
+  PlannedChange,
+  Problem,
+  RunCheckResponse,
+  SigningKeyView,
+  Stored,
+} from './api.ts';
 
 /** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */
 export class ApiError extends Error {
@@ -26,7 +37,8 @@ export class UnreachableError extends Error {
 /** A write either replaces the revision that was read, or creates what must not exist yet. */
 export type Precondition = { ifMatch: number } | { ifNoneMatch: '*' };
 
-type SpecOf<K extends Kind> = K extends 'Site' ? Site : Farm;
+/** What comes back of a kind. */
+type SpecOf<K extends Kind> = { Site: Site; Farm: Farm; Secret: SecretView }[K];
 
 export interface ClientOptions {
   /** `http://127.0.0.1:8080` */
@@ -41,7 +53,10 @@ export interface ClientOptions {
 /** The operator's side of the HTTP API. Every method throws {@link ApiError} or {@link UnreachableError}. */
 export interface Client {
   /** `created` is false for an update, also one that changed nothing (its revision is then the old one). */
-  putResource<T extends Resource>(resource: T, when: Precondition): Promise<Stored<T> & { created: boolean }>;
+  putResource<T extends Resource>(
+    resource: T,
+    when: Precondition,
+  ): Promise<Stored<SpecOf<T['kind']>> & { created: boolean }>;
   /** Undefined where there is none. */
   getResource<K extends Kind>(kind: K, name: string): Promise<Stored<SpecOf<K>> | undefined>;
   listResources<K extends Kind>(kind: K): Promise<Stored<SpecOf<K>>[]>;
@@ -51,11 +66,21 @@ export interface Client {
   createJoinToken(site: string, ttl?: string): Promise<JoinTokenResponse>;
   listAgents(): Promise<AgentView[]>;
   revokeAgent(agentId: string): Promise<void>;
+  /** Of one farm, or of all. */
+  listChecks(farm?: string): Promise<CheckView[]>;
+  /** Every backend as the agents of each site hold it. */
+  listBackends(farm?: string): Promise<BackendView[]>;
+  /** Has an agent make a check now; takes as long as the check does. */
+  runCheck(path: { farm: string; backend: string; check: string }): Promise<RunCheckResponse>;
+  /** Oldest first; the last one signs. */
+  listSigningKeys(): Promise<SigningKeyView[]>;
+  /** Makes a new key, which signs snapshots from now on. */
+  rotateSigningKey(): Promise<SigningKeyView>;
   /** False where nothing answers yet. */
   healthy(): Promise<boolean>;
 }
 
-const COLLECTION = { Site: 'sites', Farm: 'farms' } as const;
+const COLLECTION = { Site: 'sites', Farm: 'farms', Secret: 'secrets' } as const;
 
 export function createClient(options: ClientOptions): Client {
   const request = requester(options);
@@ -78,7 +103,7 @@ export function createClient(options: ClientOptions): Client {
       const headers: Record<string, string> =
         'ifMatch' in when ? { 'if-match': `"${when.ifMatch}"` } : { 'if-none-match': '*' };
       const { status, body } = await request('PUT', pathOf(resource.kind, resource.name), resource, headers);
-      return { ...(body as Stored<T>), created: status === 201 };
+      return { ...(body as Stored<SpecOf<T['kind']>>), created: status === 201 };
     },
     async getResource<K extends Kind>(kind: K, name: string) {
       try {
@@ -103,6 +128,22 @@ export function createClient(options: ClientOptions): Client {
     async revokeAgent(agentId) {
       await request('DELETE', `/v1/agents/${encodeURIComponent(agentId)}`);
     },
+    async listSigningKeys() {
+      return ((await request('GET', '/v1/signing-keys')).body as Page<SigningKeyView>).items;
+    },
+    async rotateSigningKey() {
+      return (await request('POST', '/v1/signing-keys')).body as SigningKeyView;
+    },
+    async listChecks(farm) {
+      return ((await request('GET', `/v1/checks${farmQuery(farm)}`)).body as { items: CheckView[] }).items;
+    },
+    async listBackends(farm) {
+      return ((await request('GET', `/v1/backends${farmQuery(farm)}`)).body as { items: BackendView[] }).items;
+    },
+    async runCheck({ farm, backend, check }) {
+      const path = `/v1/checks/${[farm, backend, check].map(encodeURIComponent).join('/')}/run`;
+      return (await request('POST', path, undefined, {}, RUN_CHECK_MS)).body as RunCheckResponse;
+    },
     async healthy() {
       try {
         return (await request('GET', '/healthz')).status === 200;
@@ -114,6 +155,10 @@ export function createClient(options: ClientOptions): Client {
   };
 }
 
+const farmQuery = (farm: string | undefined): string => (farm === undefined ? '' : `?farm=${encodeURIComponent(farm)}`);
+/** The longest timeout of a check, and the way to the agent and back. */
+const RUN_CHECK_MS = 330_000;
+
 type Answer = { status: number; body: unknown };
 
 function requester({ url, token, timeoutMs = 30_000, fetch: send = fetch }: ClientOptions) {
@@ -123,6 +168,7 @@ function requester({ url, token, timeoutMs = 30_000, fetch: send = fetch }: Clie
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},
+    limitMs = timeoutMs,
   ): Promise<Answer> => {
     const init: RequestInit = {
       method,
@@ -132,7 +178,7 @@ function requester({ url, token, timeoutMs = 30_000, fetch: send = fetch }: Clie
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...headers,
       },
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.timeout(limitMs),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     };
     let response: Response;

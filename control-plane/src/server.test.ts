@@ -82,6 +82,15 @@ describe('starting', () => {
     await expect(start()).rejects.toThrow(`${join(dataDir, 'token')} does not hold an API token`);
   });
 
+  test('a key that the store was not sealed with is named, and nothing is left running', async () => {
+    await (await start()).close();
+    const key = join(dataDir, 'secret.key');
+    expect((statSync(key).mode & 0o777).toString(8)).toBe('600');
+    writeFileSync(key, `${Buffer.alloc(32, 1).toString('base64url')}\n`);
+    await expect(start()).rejects.toThrow(`${key} is not the key that this store was sealed with`);
+    expect(existsSync(join(dataDir, 'store.db-wal'))).toBe(false);
+  });
+
   test('a store that cannot be opened, a DynamoDB that does not answer', async () => {
     await expect(start({ store: { kind: 'sqlite', file: dataDir } })).rejects.toThrow(
       `cannot open the store ${dataDir}`,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import { createApp } from './app.ts';
@@ -12,12 +12,16 @@ import { createHub } from './push/hub.ts';
 import { createDrain } from './push/outbox.ts';
 import { attachPush } from './push/upgrade.ts';
 import type { Log } from './routes/deps.ts';
+import { createCheckPlans } from './store/check-plans.ts';
 import { createCommit } from './store/commit.ts';
 import { createCurrent } from './store/current.ts';
 import { openDynamoStore } from './store/dynamo.ts';
 import { createTable } from './store/dynamo-table.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
+import { localKeys } from './vault/local-keys.ts';
+import { createSigner } from './vault/signer.ts';
+import { createVault } from './vault/vault.ts';
 
 export type StoreOptions =
   | { kind: 'sqlite' /** A path, or `:memory:`. */; file: string }
@@ -32,7 +36,7 @@ export interface ControlPlaneOptions {
   /** Port 0: any that is free. */
   http: { host: string; port: number };
   store: StoreOptions;
-  /** Holds the admin token; made readable by its owner only. */
+  /** Holds the admin token and the key that all Secrets are sealed with; made readable by its owner only. */
   dataDir: string;
   /** pino. */
   logger: Log;
@@ -54,13 +58,24 @@ export interface ControlPlane extends AdminToken {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { http, dataDir, logger: log } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const keys = await localKeys(join(dataDir, 'secret.key'));
+  const secrets = createVault(keys);
   const store = await openStore(options.store);
-  const hub = createHub();
+  const hub = createHub(undefined, (agentId) => checks.lost(agentId));
   const drain = createDrain({ outbox: store, hint: hub.hint, log });
   const current = createCurrent(store);
   const now = Date.now;
-  const commit = createCommit({ store, current, now, randomBytes, onCommit: drain.wake });
-  const app = createApp({ store, current, commit, now, randomBytes, hub, log });
+  const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit: drain.wake });
+  const signer = createSigner({ store, keys, now });
+  const checks = createCheckPlans({
+    store,
+    current,
+    now,
+    log,
+    changed: hub.scheduleChanged,
+    listeningSince: now(),
+  });
+  const app = createApp({ store, current, commit, secrets, signer, checks, now, randomBytes, hub, log });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   attachPush(server, {
     hub,
@@ -73,6 +88,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const close = () => {
     closing ??= (async () => {
       const stopped = stop(server);
+      checks.close();
       await hub.close();
       server.closeAllConnections();
       await stopped;
@@ -83,6 +99,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   };
 
   try {
+    // A key that is not the store's opens nothing that is in it: said now, not at the first request.
+    await signer.sign('snapshot', '');
     await listen(server, http);
     const token = await ensureAdminToken({ store, dataDir, now, randomBytes });
     // Hints of writes that were committed and not sent before the last end.

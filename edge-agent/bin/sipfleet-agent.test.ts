@@ -37,8 +37,10 @@ test('an old Node hands over to the pinned one: messages, signals and the exit c
 }, 60_000);
 
 test('an old Node alone is told what is missing', async () => {
-  const alone = join(directory, 'sipfleet-agent.mjs');
+  const alone = join(directory, 'sipfleet-agent.js');
   await copyFile(LAUNCHER, alone);
+  await copyFile(join(LAUNCHER, '..', 'launch.js'), join(directory, 'launch.js'));
+  await writeFile(join(directory, 'package.json'), '{"type":"module"}');
   expect(await run(...OLD, alone).result).toEqual({
     code: 1,
     out: '',

@@ -1,12 +1,18 @@
+import type { CheckReport } from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { AgentError } from './errors.ts';
-import { probeOptions } from './health/options.ts';
+import type { CheckResult } from './health/check-run.ts';
+import { createProber } from './health/probers.ts';
+import type { CheckView } from './health/schedule.ts';
+import { CheckLink } from './link/check-link.ts';
 import { ControlPlaneClient } from './link/client.ts';
 import { enrol, type Identity, loadIdentity } from './link/identity.ts';
 import { Link } from './link/link.ts';
 import { PushSocket } from './link/push.ts';
+import { SecretKeeper } from './link/secret-keeper.ts';
 import { SnapshotStore } from './link/store.ts';
+import { Trust } from './link/trust.ts';
 import type { AgentOptions } from './options.ts';
 import type { Clock } from './ports.ts';
 import { Runtime } from './runtime.ts';
@@ -35,6 +41,7 @@ export class Agent {
   #runtime: Runtime | undefined;
   #admin: AdminServer | undefined;
   #link: Link | undefined;
+  #checkLink: CheckLink | undefined;
   #metrics: AgentMetrics | undefined;
   /** Snapshot files that were refused. */
   #refused = 0;
@@ -49,25 +56,25 @@ export class Agent {
   async start(): Promise<Ready> {
     const { source, address } = this.#options;
     if (source.kind === 'file') {
-      const first = await readSnapshotFile(source.path);
+      const { snapshot, etag, secrets } = await readSnapshotFile(source.path, source.secrets);
       const runtime = await this.#serve({ number: source.number, address });
-      await runtime.apply(first.snapshot, first.etag);
+      await runtime.apply(snapshot, etag, secrets);
     } else {
       this.#identity = (await loadIdentity(this.#options.data)) ?? (await this.#enrol(source));
       const runtime = await this.#serve({ number: this.#identity.number, address });
-      this.#link = this.#newLink(source.base, this.#identity, runtime);
+      this.#link = await this.#newLink(source.base, this.#identity, runtime);
       await this.#link.start();
     }
     return this.#ready();
   }
 
-  /** SIGHUP: reads the snapshot file again, or asks the control plane now. What ran goes on if that fails. */
+  /** SIGHUP: reads the snapshot file and its secrets again, or asks the control plane now. What ran goes on if that fails. */
   async reload(): Promise<void> {
     const { source } = this.#options;
     if (source.kind !== 'file') return this.#link?.refresh();
     try {
-      const { snapshot, etag } = await readSnapshotFile(source.path);
-      await this.#runtime?.apply(snapshot, etag);
+      const { snapshot, etag, secrets } = await readSnapshotFile(source.path, source.secrets);
+      await this.#runtime?.apply(snapshot, etag, secrets);
       this.#log.info({ etag, generation: snapshot.generation }, 'snapshot applied');
     } catch (error) {
       this.#refused++;
@@ -79,6 +86,7 @@ export class Agent {
     this.#closing ??= (async () => {
       this.#stop.abort();
       this.#link?.close();
+      this.#checkLink?.close();
       await Promise.all([this.#admin?.close(), this.#runtime?.close()]);
     })();
     return this.#closing;
@@ -100,11 +108,11 @@ export class Agent {
     const { workers: count, datapath, admin } = this.#options;
     this.#stop.signal.throwIfAborted();
     const log = this.#log;
-    const runtime = new Runtime({
+    const runtime: Runtime = new Runtime({
       agent,
       workers: { count, mailboxes: createMailboxes(count), datapath, log },
       health: {
-        probe: probeOptions,
+        probe: createProber(() => runtime.secrets),
         clock: CLOCK,
         random: Math.random,
         probed: (report) => this.#metrics?.probed(report),
@@ -143,21 +151,56 @@ export class Agent {
           const { applied } = runtime;
           return { failures, ...(applied && { applied }), ...(target !== undefined && { target }) };
         },
+        disagreements: () => this.#checkLink?.disagreements ?? [],
         link: () => this.#link?.status,
       },
       { version: VERSION, node: process.version, datapath: this.#options.datapath },
     );
   }
 
-  #newLink(base: URL, identity: Identity, runtime: Runtime): Link {
+  async #newLink(base: URL, identity: Identity, runtime: Runtime): Promise<Link> {
     const log = this.#log.child({ room: 'link' });
     const token = () => identity.token();
+    const { data } = this.#options;
+    const { agentId, sealKey, site } = identity;
+    const client = new ControlPlaneClient(base, token, this.#stop.signal);
+    const trust = await Trust.load(data, () => client.signingKeys());
+    const checks = new CheckLink({
+      client,
+      data,
+      assign: (assigned) => runtime.assignChecks(assigned),
+      share: (verdicts) => runtime.shareVerdicts(verdicts),
+      run: (check) => runCheck(runtime, check),
+      log,
+    });
+    this.#checkLink = checks;
+    await checks.start();
     const link: Link = new Link({
-      client: new ControlPlaneClient(base, token, this.#stop.signal),
-      push: new PushSocket({ base, token, log, onOpen: () => link.refresh(), onHint: (hint) => link.onHint(hint) }),
-      store: new SnapshotStore(this.#options.data),
-      apply: (snapshot, etag) => runtime.apply(snapshot, etag),
+      client,
+      trust,
+      secrets: new SecretKeeper({ client, trust, agentId, sealKey }),
+      site,
+      push: new PushSocket({
+        base,
+        token,
+        log,
+        onOpen: () => {
+          link.refresh();
+          checks.refresh();
+        },
+        onMessage: (message) => {
+          if (message.type === 'snapshot') link.onHint(message);
+          else if (message.type === 'schedule') checks.onHint(message);
+          else void checks.onRun(message);
+        },
+      }),
+      store: new SnapshotStore(data, trust),
+      apply: async (snapshot, etag, secrets) => {
+        await runtime.apply(snapshot, etag, secrets);
+        checks.refresh();
+      },
       backends: () => backendReports(runtime),
+      checks: () => checkReports(runtime),
       version: VERSION,
       clock: CLOCK,
       log,
@@ -206,4 +249,28 @@ export class Agent {
 /** Backends as the status and the report to the control plane show them. */
 function backendReports(runtime: Runtime): AgentStatus['backends'] {
   return runtime.backends().map((b) => ({ ...b, since: new Date(b.since).toISOString() }));
+}
+
+/** Checks as the report to the control plane shows them. A cheap check that succeeds has no more to tell than its backend's state. */
+function checkReports(runtime: Runtime): CheckReport[] {
+  return runtime
+    .checks()
+    .flatMap((view) =>
+      view.last && view.own && (view.expensive || view.last.result !== 'success') ? [checkReport(view, view.last)] : [],
+    );
+}
+
+function checkReport({ farm, backend, check, state }: CheckView, last: CheckResult): CheckReport {
+  const { result, phase, evidence, seconds, at } = last;
+  const found = { result, evidence: evidence.slice(0, 200), seconds, at: new Date(at).toISOString() };
+  return { farm, backend, check, state, ...found, ...(phase === undefined ? {} : { phase }) };
+}
+
+async function runCheck(
+  runtime: Runtime,
+  { farm, backend, check }: { farm: string; backend: string; check: string },
+): Promise<CheckReport | null> {
+  const last = await runtime.runCheck(farm, backend, check);
+  const view = runtime.checks().find((c) => c.farm === farm && c.backend === backend && c.check === check);
+  return last && view ? checkReport(view, last) : null;
 }

@@ -1,4 +1,4 @@
-import { type Farm, parseCidr, parseDuration, type Snapshot } from '@sipfleet/contract';
+import { Failover, type Farm, parseCidr, parseDuration, type Snapshot } from '@sipfleet/contract';
 import { createNonces } from './balancer/nonces.ts';
 import { backendId, rankCandidates } from './balancer/rendezvous.ts';
 import { certificateExpiry, compileStream } from './compile-transport.ts';
@@ -58,6 +58,8 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
     strategy: farm.balancing.strategy,
     names: farm.names,
     key: compileKey(farm.balancing.key),
+    stateful: farm.transactions === 'stateful',
+    failover: compileFailover(farm),
     registration: farm.registration.mode,
     maxExpires: Math.floor((parseDuration(farm.registration.maxExpires ?? '') ?? 0) / 1000),
     backends,
@@ -71,6 +73,11 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
     nonces: createNonces(),
     states: new SharedArrayBuffer(backends.length),
   };
+}
+
+function compileFailover(farm: Farm): FarmPlan['failover'] {
+  const { timeout, codes, lateAnswer } = Failover.parse(farm.failover ?? {});
+  return { timeoutMs: parseDuration(timeout) ?? 1500, codes, release: lateAnswer === 'release' };
 }
 
 /** `user` or `header:X-Tenant` → kind and name. */

@@ -1,4 +1,4 @@
-import type { Plan } from './plan.ts';
+import type { ListenerPlan, Plan } from './plan.ts';
 import { type StreamListener, type StreamTransport, TRANSPORT, type UdpSocket, type UdpTransport } from './ports.ts';
 
 interface Open {
@@ -17,20 +17,29 @@ export class DataThreadSockets {
   readonly #streams: StreamTransport;
   readonly #open = new Map<string, Open>();
   #handles = 0;
+  readonly #byHandle: (UdpSocket | undefined)[] = [];
   #current: Open[] = [];
   #next: Open[] = [];
+  /** Puts what changes about sockets that stay open into effect. */
+  #renewals: (() => void)[] = [];
 
   constructor(udp: UdpTransport, streams: StreamTransport) {
     this.#udp = udp;
     this.#streams = streams;
   }
 
-  /** Binds what the plan needs and is not bound yet. Returns the ports in the order of its listeners. Rejects with AgentError LISTEN. */
+  /**
+   * Binds what the plan needs and is not bound yet, and makes new certificates and limits ready for what is.
+   * Returns the ports in the order of its listeners. Rejects with AgentError LISTEN.
+   */
   async prepare(plan: Plan): Promise<number[]> {
     this.#next = [];
+    this.#renewals = [];
     for (const l of plan.listeners) {
       const key = `${l.transport}/${l.address}/${l.port}`;
-      const open = this.#open.get(key) ?? (await this.#bind(l.transport === TRANSPORT.udp, l.address, l.port));
+      const known = this.#open.get(key);
+      if (known?.stream && l.stream) this.#renewals.push(known.stream.renew(l.stream));
+      const open = known ?? (await this.#bind(l));
       this.#open.set(key, open);
       this.#next.push(open);
     }
@@ -45,33 +54,41 @@ export class DataThreadSockets {
   /** The prepared sockets become the current ones; those that no listener needs any more are closed. */
   async commit(): Promise<void> {
     this.#current = this.#next;
+    for (const renew of this.#renewals.splice(0)) renew();
     await this.#closeAllBut(this.#current);
   }
 
   /** Closes what `prepare` bound in vain. */
   async abort(): Promise<void> {
     this.#next = [];
+    this.#renewals = [];
     await this.#closeAllBut(this.#current);
   }
 
-  udp(listener: number): UdpSocket | undefined {
-    return this.#current[listener]?.udp;
+  /** The UDP socket with this handle, undefined once it is closed. */
+  udp(handle: number): UdpSocket | undefined {
+    return this.#byHandle[handle];
   }
 
-  handle(listener: number): number {
-    return this.#current[listener]!.handle;
+  stream(listener: number): StreamListener | undefined {
+    return this.#current[listener]?.stream;
   }
 
-  async #bind(udp: boolean, address: string, port: number): Promise<Open> {
+  async #bind({ transport, address, port, stream }: ListenerPlan): Promise<Open> {
     const handle = this.#handles++;
-    if (udp) return { handle, udp: await this.#udp.open(address, port, handle), stream: undefined };
-    return { handle, udp: undefined, stream: await this.#streams.listen(address, port, handle) };
+    if (transport === TRANSPORT.udp) {
+      const udp = await this.#udp.open(address, port, handle);
+      this.#byHandle[handle] = udp;
+      return { handle, udp, stream: undefined };
+    }
+    return { handle, udp: undefined, stream: await this.#streams.listen(address, port, handle, stream) };
   }
 
   async #closeAllBut(kept: readonly Open[]): Promise<void> {
     for (const [key, open] of this.#open) {
       if (kept.includes(open)) continue;
       this.#open.delete(key);
+      this.#byHandle[open.handle] = undefined;
       await (open.udp ?? open.stream)!.close();
     }
   }

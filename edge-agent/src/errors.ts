@@ -6,6 +6,8 @@ export type AgentErrorCode =
   | 'PLAN'
   /** The last-known-good store cannot be read or written. */
   | 'STORE'
+  /** What should run is not signed by the control plane that this agent joined. */
+  | 'SIGNATURE'
   /** The control plane refused or cannot be understood. */
   | 'LINK'
   /** A command line or a setting is wrong. */

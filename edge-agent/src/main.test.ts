@@ -141,7 +141,7 @@ test('what cannot run is one line on stderr, exit 1', async () => {
     [['--control-plane', 'http://127.0.0.1:1'], /^sipfleet-agent: no identity in .*: give --join-token TOKEN.*\n$/],
     [
       ['--snapshot', 'x', '--workers', '0'],
-      /^error: option '--workers <n>' .*Allowed: a whole number from 1 to 64\.\n$/,
+      /^error: option '--workers <n>' .*Allowed: a whole number from 1 to 16\.\n$/,
     ],
   ];
   for (const [argv, line] of cases) {

@@ -28,6 +28,11 @@ test('addresses of both families are taken', () => {
   expect([admin, address]).toEqual([{ host: '::1', port: 0 }, '2001:db8::1']);
 });
 
+test('secrets go with a snapshot file and not with a control plane', () => {
+  expect(parse('--snapshot', 'x', '--secrets', 's.json').source).toMatchObject({ secrets: 's.json' });
+  expect(() => parse('--control-plane', 'http://localhost', '--secrets', 's.json')).toThrow('--secrets goes with');
+});
+
 test('what does not go together is refused', () => {
   expect(() => parse()).toThrow('nothing to run: give --control-plane URL or --snapshot FILE');
   expect(() => parse('--snapshot', 'x', '--control-plane', 'http://localhost')).toThrow('exclude each other');

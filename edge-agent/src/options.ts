@@ -9,7 +9,14 @@ import type { WorkerStart } from './ports.ts';
 /** How an agent was asked to run. Checked once here, trusted from then on. */
 export interface AgentOptions {
   readonly source:
-    | { readonly kind: 'file'; readonly path: string /** Names this agent inside tokens. */; readonly number: number }
+    | {
+        readonly kind: 'file';
+        readonly path: string;
+        /** JSON `{ name: { key: value } }`. */
+        readonly secrets: string | undefined;
+        /** Names this agent inside tokens. */
+        readonly number: number;
+      }
     | { readonly kind: 'control-plane'; readonly base: URL; readonly joinToken: string | undefined };
   readonly data: string;
   readonly name: string;
@@ -25,6 +32,7 @@ interface Flags {
   controlPlane?: URL;
   joinToken?: string;
   snapshot?: string;
+  secrets?: string;
   data: string;
   name: string;
   number?: number;
@@ -51,6 +59,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     .option('--control-plane <url>', 'where the control plane is', httpUrl)
     .addOption(new Option('--join-token <token>', 'one-time token for the first start').env('SIPFLEET_JOIN_TOKEN'))
     .option('--snapshot <file>', 'run this snapshot (JSON) without a control plane')
+    .option('--secrets <file>', 'values of the Secrets that --snapshot names (JSON: {name: {key: value}})')
     .option('--data <dir>', 'where identity and last known good snapshots are kept', './var/agent')
     .option('--name <name>', 'name of this agent', named, nameOf(hostname()))
     .option(
@@ -59,7 +68,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
       integer(1, 65_535),
     )
     .option('--address <ip>', 'own address, for listeners that name none', ip, ownAddress())
-    .option('--workers <n>', 'data threads', integer(1, 64), Math.max(1, availableParallelism() - 1))
+    .option('--workers <n>', 'data threads', integer(1, 16), Math.min(16, Math.max(1, availableParallelism() - 1)))
     .addOption(
       new Option('--admin <host:port>', 'where /metrics, /ready and /v1/status are served')
         .argParser(hostPort)
@@ -80,11 +89,13 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
   return Object.freeze({ source: sourceOf(flags), data, name, address, workers, admin, datapath, logLevel });
 }
 
-function sourceOf({ controlPlane, joinToken, snapshot, number, name }: Flags): AgentOptions['source'] {
+function sourceOf({ controlPlane, joinToken, snapshot, secrets, number, name }: Flags): AgentOptions['source'] {
   if (controlPlane && snapshot !== undefined)
     throw new AgentError('USAGE', '--control-plane and --snapshot exclude each other: give one of them');
+  if (controlPlane && secrets !== undefined)
+    throw new AgentError('USAGE', '--secrets goes with --snapshot: a control plane sends its own');
   if (controlPlane) return { kind: 'control-plane', base: controlPlane, joinToken };
-  if (snapshot !== undefined) return { kind: 'file', path: snapshot, number: number ?? numberOf(name) };
+  if (snapshot !== undefined) return { kind: 'file', path: snapshot, secrets, number: number ?? numberOf(name) };
   throw new AgentError('USAGE', 'nothing to run: give --control-plane URL or --snapshot FILE (see --help)');
 }
 

@@ -29,6 +29,9 @@ export interface FarmPlan {
   key: AffinityKey;
   /** DNS names by which phones know the farm. */
   names: string[];
+  /** Transactions are kept (failover inside them, retransmissions absorbed), or every message is forwarded by itself. */
+  stateful: boolean;
+  failover: { timeoutMs: number; codes: readonly number[]; release: boolean };
   registration: 'path' | 'none';
   /** Seconds that a phone's registration is told to last at most; 0: as the PBX says. */
   maxExpires: number;

@@ -89,24 +89,96 @@ export interface TransportCounts {
 
 /** Every TCP connection (and listener) of one worker. Framing is done; the handler sees whole messages. */
 export interface StreamTransport {
-  /** Listens (SO_REUSEPORT, IP_FREEBIND). Rejects with AgentError code LISTEN. */
-  listen(address: string, port: number, listener: number): Promise<StreamListener>;
+  /** Listens (SO_REUSEPORT, IP_FREEBIND). Rejects with AgentError code LISTEN. `options` left out: plain TCP. */
+  listen(address: string, port: number, listener: number, options?: StreamOptions): Promise<StreamListener>;
   /** Sends on an open connection. False: there is no such connection (any more). */
   send(connection: number, message: Segments): boolean;
   /** The remote end of an open connection is this address and port. */
   isPeer(connection: number, address: Endpoint): boolean;
   /**
-   * Sends to an address over the connection that is open to it, or opens one from `localAddress` and queues meanwhile (bounded).
-   * `listener` is what messages arriving on a connection opened this way are delivered under. False: queue full, dropped.
+   * Sends to an address over the connection that is open to it, or opens one (TCP or TLS, by `to.transport`) from `localAddress` and
+   * queues meanwhile (bounded). `listener` is what messages arriving on a connection opened this way are delivered under, and whose
+   * `peers` say how TLS peers are verified. False: queue full, dropped; or a WebSocket client that is not connected.
    */
   sendTo(to: Endpoint, message: Segments, localAddress: string, listener: number): boolean;
   close(): Promise<void>;
 }
 
+/** What became of connections, beside the messages on them. Read by the worker, never reset. */
+export interface ConnectionCounts {
+  /** Opened by peers. */
+  accepted: number;
+  /** Opened by us. */
+  connected: number;
+  connectFailed: number;
+  /** Closed at once: too many already, in all or from one source. */
+  refused: number;
+  /** Closed before SIP began: a bad PROXY header, TLS handshake or WebSocket upgrade, or one that did not end. */
+  handshakeFailed: number;
+  /** Closed because what came was not SIP. */
+  malformed: number;
+  /** Closed because nothing came, or a message did not end. */
+  expired: number;
+}
+
 export interface StreamListener {
   readonly port: number;
   listener: number;
+  /** Open connections: accepted ones, and those opened for it. */
+  readonly connections: number;
+  readonly connectionCounts: Readonly<ConnectionCounts>;
+  /**
+   * Makes other options ready (throws where it cannot) and returns what puts them into effect. Open connections and handshakes under way
+   * go on as they began; the next connection gets the new certificates. The transport cannot change.
+   */
+  renew(options: StreamOptions): () => void;
   close(): Promise<void>;
+}
+
+/** How a stream listener is run. */
+export interface StreamOptions {
+  transport: Exclude<TransportCode, typeof TRANSPORT.udp>;
+  /** Of tls and wss listeners. */
+  tls?: TlsServerOptions;
+  /** Of ws and wss listeners: browsers are let in from pages of these origins only. Left out: from any. */
+  origins?: readonly string[];
+  /** Load balancers that announce the client's address with a PROXY header: it is required from them and believed from nobody else. */
+  proxyFrom?: readonly AddressBlock[];
+  /** Connections at a time from one address. Left out: no limit but the total one. */
+  connectionsPerSource?: number;
+  /** Milliseconds; left out: the transport's default. */
+  idleTime?: number;
+  messageTime?: number;
+  /** How TLS backends that are spoken to from this listener are verified. */
+  peers?: readonly ({ address: string; port: number } & TlsClientOptions)[];
+}
+
+/** PEM texts. */
+export interface CertificateWithKey {
+  certificate: string;
+  privateKey: string;
+}
+
+export interface TlsServerOptions {
+  /** Chosen by the name that the client asks for (SNI, RFC 6066 §3); the first serves where none fits. */
+  certificates: readonly CertificateWithKey[];
+  clientCertificate: 'none' | 'request' | 'require';
+  /** PEM: who may have issued the clients' certificates. */
+  clientCa?: string;
+}
+
+export interface TlsClientOptions {
+  verify: boolean;
+  /** PEM; left out: the system's CAs. */
+  ca?: string;
+  /** The name that the certificate must hold, also sent as SNI; left out: the address. */
+  serverName?: string;
+}
+
+/** A CIDR block: four words and the prefix length in the 128-bit form. */
+export interface AddressBlock {
+  ip: readonly [number, number, number, number];
+  bits: number;
 }
 
 /** Hands messages to the worker that owns a connection, through shared memory. */
@@ -143,3 +215,6 @@ export interface WorkerStart {
   /** 16 bytes, the same in every worker of this process; seeds hashes that need not agree across agents. */
   seed: Uint8Array;
 }
+
+/** Secrets by name, each a mapping of keys to values. Held in memory only; never logged, never in a plan's description. */
+export type Secrets = ReadonlyMap<string, Readonly<Record<string, string>>>;

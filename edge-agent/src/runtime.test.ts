@@ -2,7 +2,7 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import type { Snapshot } from '@sipfleet/contract';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { ProbeOutcome, ProbeTarget } from './health/options.ts';
+import type { ProbeOutcome, ProbeTarget } from './health/probe.ts';
 import { snapshotOf } from './link/control-plane.fixture.ts';
 import { STATE } from './plan.ts';
 import { Runtime } from './runtime.ts';
@@ -100,6 +100,22 @@ test('a plan that the data threads refuse leaves checks and snapshot as they wer
   ).rejects.toThrow('address already in use');
   expect(runtime.applied).toMatchObject({ etag: 'one', generation: 1 });
   expect(runtime.backends()).toHaveLength(2);
+});
+
+test('a farm runs with the Secrets that it names or not at all; those of the next snapshot take their place', async () => {
+  const secret = (password: string) => new Map([['pbx-check', { username: '30', password }]]);
+  const wanted = (generation: number) =>
+    checked(generation, (spec) => {
+      spec.checks[0]!.credentials = 'pbx-check';
+    });
+  await runtime.apply(wanted(1), 'one', secret('old'));
+  await expect(runtime.apply(wanted(2), 'two')).rejects.toMatchObject({
+    code: 'PLAN',
+    message: 'farm pbx: checks[0].credentials: there is no Secret pbx-check',
+  });
+  expect(runtime.secrets).toEqual(secret('old'));
+  await runtime.apply(wanted(2), 'two', secret('new'));
+  expect(runtime.secrets).toEqual(secret('new'));
 });
 
 test('a port that somebody else holds is refused by name before any data thread is asked', async () => {

@@ -1,9 +1,28 @@
-import { type Farm, isIPv4, parseDuration, parseIP, type Snapshot } from '@sipfleet/contract';
+import {
+  type Farm,
+  isExpensive,
+  isIPv4,
+  parseDuration,
+  parseIP,
+  type Snapshot,
+  secretReferences,
+} from '@sipfleet/contract';
 import { compilePlan } from './compile.ts';
+import { compileBackendTls } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
-import { type BackendHealth, type HealthPorts, HealthSchedule, type HealthTarget } from './health/schedule.ts';
+import type { BackendHealth, HealthTarget } from './health/backend.ts';
+import type { CheckResult } from './health/check-run.ts';
+import type { DampingRule } from './health/damping.ts';
+import type { PassiveSignal } from './health/passive.ts';
+import {
+  type Assignment,
+  type CheckView,
+  type HealthPorts,
+  HealthSchedule,
+  type SharedVerdict,
+} from './health/schedule.ts';
 import { type Plan, STATE } from './plan.ts';
-import { TRANSPORT, type TransportName } from './ports.ts';
+import { type Secrets, TRANSPORT, type TransportName } from './ports.ts';
 import type { AgentStatus } from './telemetry/admin.ts';
 import { portTaken } from './transport/probe.ts';
 import { Workers, type WorkersOptions } from './workers.ts';
@@ -30,6 +49,7 @@ export class Runtime {
   readonly #health: HealthSchedule;
   readonly #options: RuntimeOptions;
   #applied: Applied | undefined;
+  #secrets: Secrets = new Map();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: RuntimeOptions) {
@@ -49,15 +69,44 @@ export class Runtime {
     return this.#applied;
   }
 
-  /** Puts a snapshot into effect everywhere, or rejects with AgentError and leaves everything as it was. */
-  apply(snapshot: Snapshot, etag: string): Promise<void> {
-    const done = this.#queue.then(() => this.#apply(snapshot, etag));
+  /** The Secrets that were applied last. */
+  get secrets(): Secrets {
+    return this.#secrets;
+  }
+
+  /** Puts a snapshot with its Secrets into effect everywhere, or rejects with AgentError and leaves everything as it was. */
+  apply(snapshot: Snapshot, etag: string, secrets: Secrets = new Map()): Promise<void> {
+    const done = this.#queue.then(() => this.#apply(snapshot, etag, secrets));
     this.#queue = done.catch(() => {});
     return done;
   }
 
   backends(): BackendHealth[] {
     return this.#health.backends();
+  }
+
+  checks(): CheckView[] {
+    return this.#health.checks();
+  }
+
+  /** Expensive checks are made as the control plane says; without this call this agent makes all. */
+  assignChecks(assignments: readonly Assignment[]): void {
+    this.#health.assign(assignments);
+  }
+
+  /** What the assigned agents of this site say. */
+  shareVerdicts(verdicts: readonly SharedVerdict[]): void {
+    this.#health.share(verdicts);
+  }
+
+  /** Probes now. Undefined: there is no such check here. */
+  runCheck(farm: string, backend: string, check: string): Promise<CheckResult | undefined> {
+    return this.#health.run(farm, backend, check);
+  }
+
+  /** What a data thread saw of a backend. */
+  reportPassive(farm: string, backend: string, signal: PassiveSignal): void {
+    this.#health.reportPassive(farm, backend, signal);
   }
 
   /** Listeners with the ports that are really bound. */
@@ -72,16 +121,18 @@ export class Runtime {
   }
 
   async close(): Promise<void> {
-    this.#health.close();
-    await this.workers.close();
+    await Promise.all([this.#health.close(), this.workers.close()]);
   }
 
-  async #apply(snapshot: Snapshot, etag: string): Promise<void> {
-    const plan = compilePlan(snapshot, etag, this.#options.agent);
+  async #apply(snapshot: Snapshot, etag: string, secrets: Secrets): Promise<void> {
+    refuseMissingSecrets(snapshot, secrets);
+    const plan = compilePlan(snapshot, etag, this.#options.agent, secrets);
+    refuseSplitTransactions(plan, this.#options.workers.count);
     await refuseTakenPorts(plan, this.workers.plan);
-    const targets = healthTargets(snapshot, plan);
+    const targets = healthTargets(snapshot, plan, secrets);
     this.#seedStates(plan, targets);
     await this.workers.apply(plan);
+    this.#secrets = secrets;
     this.#applied = { etag, generation: plan.generation, at: this.#options.health.clock.now() };
     this.#health.replace(targets);
     // Verdicts that fell while the plan was being applied went to the plan before.
@@ -100,11 +151,20 @@ export class Runtime {
   }
 }
 
+/** A farm without its certificate or credentials would serve worse than the one that runs. */
+function refuseMissingSecrets(snapshot: Snapshot, secrets: Secrets): void {
+  for (const { spec } of snapshot.farms)
+    for (const { field, name } of secretReferences(spec))
+      if (!secrets.has(name)) throw new AgentError('PLAN', `farm ${spec.name}: ${field}: there is no Secret ${name}`);
+}
+
 /** SO_REUSEPORT would let this agent share a port with a stranger and lose half of the calls: asked before a port is taken newly. */
 async function refuseTakenPorts(plan: Plan, running: Plan | undefined): Promise<void> {
   for (const l of plan.listeners) {
     const same = (r: Plan['listeners'][number]): boolean =>
-      r.transport === l.transport && r.address === l.address && r.port === l.port;
+      (r.transport === TRANSPORT.udp) === (l.transport === TRANSPORT.udp) &&
+      r.address === l.address &&
+      r.port === l.port;
     if (running?.listeners.some(same)) continue;
     const transport = l.transport === TRANSPORT.udp ? 'udp' : 'tcp';
     if (await portTaken(transport, l.address, l.port))
@@ -116,21 +176,39 @@ async function refuseTakenPorts(plan: Plan, running: Plan | undefined): Promise<
 }
 
 /** What is to be probed under a plan. Every probe comes from the address that the farm's own requests come from. */
-function healthTargets(snapshot: Snapshot, plan: Plan): HealthTarget[] {
+function healthTargets(snapshot: Snapshot, plan: Plan, secrets: Secrets): HealthTarget[] {
   return snapshot.farms.flatMap(({ spec }, farm) => {
     const checks = spec.checks.map(checkDefinition);
-    return spec.backends.map((b): HealthTarget => {
+    const { startAs, damping } = spec.health;
+    const rules = { startAs, checks, ...(damping ? { damping: dampingRule(damping) } : {}) };
+    return spec.backends.map((b, i): HealthTarget => {
       const { address, port, transport } = b;
       const localAddress = listenerAddress(plan, farm, TRANSPORT[transport], address);
-      return { farm: spec.name, backend: b.name, address, port, transport, localAddress, checks };
+      const tls = compileBackendTls(spec, i, secrets);
+      return {
+        farm: spec.name,
+        backend: b.name,
+        address,
+        port,
+        transport,
+        localAddress,
+        ...(tls && { tls }),
+        ...rules,
+      };
     });
   });
 }
 
-function checkDefinition(check: Farm['checks'][number]): HealthTarget['checks'][number] {
-  const { name, rise, fall } = check;
-  const ms = (text: string): number => parseDuration(text) as number;
-  return { name, intervalMs: ms(check.interval), timeoutMs: ms(check.timeout), rise, fall };
+const msOf = (text = ''): number => parseDuration(text) as number;
+
+function checkDefinition(spec: Farm['checks'][number]): HealthTarget['checks'][number] {
+  const { name, rise, fall, interval, timeout } = spec;
+  const expensive = isExpensive(spec);
+  return { name, intervalMs: msOf(interval), timeoutMs: msOf(timeout), rise, fall, expensive, spec };
+}
+
+function dampingRule({ flaps, within, hold }: NonNullable<Farm['health']['damping']>): DampingRule {
+  return { flaps, withinMs: msOf(within), holdMs: msOf(hold) };
 }
 
 function listenerAddress(plan: Plan, farm: number, transport: number, backend: string): string {
@@ -145,4 +223,14 @@ function listenerAddress(plan: Plan, farm: number, transport: number, backend: s
       `farm ${plan.farms[farm]?.name}: no listener to reach ${backend} from: set --address to one of its family`,
     );
   return fits.address;
+}
+
+/** The kernel may hand a response to another data thread than the one that keeps its transaction. */
+function refuseSplitTransactions(plan: Plan, workers: number): void {
+  const farm = plan.farms.find((f) => f.stateful);
+  if (farm && workers > 1)
+    throw new AgentError(
+      'PLAN',
+      `farm ${farm.name}: transactions: stateful needs an agent with --workers 1, this one has ${workers}; allowed: transactions: stateless`,
+    );
 }

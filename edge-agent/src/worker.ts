@@ -9,6 +9,7 @@ import {
   type WorkerStart,
 } from './ports.ts';
 import type { Output } from './proxy/context.ts';
+import { Exchanges } from './proxy/exchange.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { Splice } from './sip/splice.ts';
@@ -38,6 +39,8 @@ const port = parentPort!;
 const EDIT_ROOM = 4096;
 /** Slow enough to cost nothing, fast enough for second-grained clocks and counters. */
 const TICK_MS = 250;
+/** Somewhat finer than the wheel's ticks would be wasted. */
+const TIMER_MS = 10;
 
 interface Running {
   runtime: Runtime;
@@ -59,6 +62,9 @@ const streams = createStreamTransport({
 });
 const mail = openMailbox(start.mailboxes, start.workers, start.index, drainMail);
 const sockets = new DataThreadSockets(udp, streams);
+/** Requests under way at once, per data thread: some 2 KB each beside the message. */
+const MAX_TRANSACTIONS = 50_000;
+const exchanges = new Exchanges(MAX_TRANSACTIONS, performance.now());
 let running: Running | undefined;
 let seconds = Math.floor(Date.now() / 1000);
 
@@ -67,6 +73,7 @@ function receive(bytes: Uint8Array, from: number, to: number, source: Endpoint, 
   const listener = now?.byHandle[handle];
   if (now === undefined || listener === undefined) return;
   now.counters.received(listener.index, to - from);
+  if (timers === undefined && exchanges.waiting) timers = setInterval(fireTimers, TIMER_MS);
   try {
     now.proxy.handle(bytes, from, to, source, listener.index);
   } catch (error) {
@@ -75,6 +82,21 @@ function receive(bytes: Uint8Array, from: number, to: number, source: Endpoint, 
     complain(error as Error);
   }
 }
+
+/** Runs while some transaction waits for something. */
+function fireTimers(): void {
+  try {
+    running?.proxy.advance();
+  } catch (error) {
+    running?.counters.drop(DROP.internal);
+    complain(error as Error);
+  }
+  udp.flush();
+  if (exchanges.waiting) return;
+  clearInterval(timers);
+  timers = undefined;
+}
+let timers: NodeJS.Timeout | undefined;
 
 /** At most one a second: what crafted messages can cause must not fill a disk. */
 function complain(error: Error): void {
@@ -124,7 +146,7 @@ const output: Output = {
   },
   datagram(listener, to, message) {
     running!.counters.sent(listener.index, message.length);
-    sockets.udp(listener.index)?.send(to, message);
+    sockets.udp(listener.handle)?.send(to, message);
   },
   stream(listener, worker, to, message) {
     const { counters } = running!;
@@ -140,10 +162,11 @@ const output: Output = {
     return sent;
   },
   dial(listener, to, message) {
-    const sent = streams.sendTo(to, message, listener.plan.address, sockets.handle(listener.index));
+    const sent = streams.sendTo(to, message, listener.plan.address, listener.handle);
     if (sent) running!.counters.sent(listener.index, message.length);
     return sent;
   },
+  now: () => performance.now(),
   seconds: () => seconds,
 };
 
@@ -175,7 +198,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
         const ports = await sockets.prepare(plan);
         const runtime = buildRuntime(plan, start.index);
         const slab = new SlabCounters(plan, counters);
-        next = { runtime, counters: slab, proxy: new SipProxy(runtime, output, slab), byHandle: [] };
+        next = { runtime, counters: slab, proxy: new SipProxy(runtime, output, slab, exchanges), byHandle: [] };
         return { type: 'prepared', etag: plan.etag, ports };
       } catch (error) {
         await sockets.abort();
@@ -186,7 +209,10 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       takeCounts();
       running = next!;
       running.counters.takeTransport(counts);
-      for (const listener of running.runtime.listeners) running.byHandle[sockets.nextHandle(listener.index)] = listener;
+      for (const listener of running.runtime.listeners) {
+        listener.handle = sockets.nextHandle(listener.index);
+        running.byHandle[listener.handle] = listener;
+      }
       await sockets.commit();
       takeCounts();
       return { type: 'committed', etag: message.etag };
@@ -196,6 +222,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       return undefined;
     case 'close':
       clearInterval(tick);
+      clearInterval(timers);
       mail.close();
       await Promise.all([udp.close(), streams.close()]);
       return { type: 'closed' };

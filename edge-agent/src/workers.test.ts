@@ -16,7 +16,10 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       strategy: 'hash',
       key: { kind: 'user', header: '' },
       names: [],
+      stateful: true,
+      failover: { timeoutMs: 1500, codes: [503], release: true },
       registration: 'path',
+      maxExpires: 0,
       backends: backends.map((name) => ({
         name,
         id: 1,

@@ -48,6 +48,7 @@ const proxy = new SipProxy(
     stream: () => false,
     dial: () => false,
     seconds: () => 1,
+    now: () => 1,
   },
   {
     drop: (r) => console.log('drop', r),
@@ -55,6 +56,8 @@ const proxy = new SipProxy(
     requestTo: () => {},
     requestFrom: () => {},
     responseFrom: () => {},
+    retransmission: () => {},
+    failover: () => {},
   },
 );
 const phone = endpoint('udp 127.0.0.1:7000');

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { type Peer, SipMessage, uriOf } from './message.ts';
+import { type Peer, SipMessage, uriOf } from '../../edge-agent/src/sip/text-message.ts';
 import { answerEcho, offerAudio } from './sdp.ts';
 
 /** RFC 3261 §17.1.1.1, milliseconds. */

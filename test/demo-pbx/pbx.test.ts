@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
-import { SipMessage } from './message.ts';
+import { SipMessage } from '../../edge-agent/src/sip/text-message.ts';
 import { type Pbx, startPbx } from './pbx.ts';
 import { Phone } from './phone.ts';
 import { audioTarget } from './sdp.ts';

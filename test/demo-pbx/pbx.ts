@@ -2,8 +2,16 @@ import { createHash } from 'node:crypto';
 import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { isIP } from 'node:net';
+import {
+  hostText,
+  type Peer,
+  parameter,
+  responseTarget,
+  SipMessage,
+  splitList,
+  uriOf,
+} from '../../edge-agent/src/sip/text-message.ts';
 import { Echo } from './echo.ts';
-import { hostText, type Peer, parameter, responseTarget, SipMessage, splitList, uriOf } from './message.ts';
 import { type Algorithm, Registrar } from './registrar.ts';
 import { passwordOf } from './users.ts';
 

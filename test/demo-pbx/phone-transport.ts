@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import type { Peer } from './message.ts';
+import type { Peer } from '../../edge-agent/src/sip/text-message.ts';
 
 /** How a phone's messages travel. Requests go to the outbound proxy, responses over UDP where their Via says. */
 export interface PhoneTransport {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { answerChallenge, formatCredentials, parseChallenges } from '../../edge-agent/src/sip/digest.ts';
-import { hostText, parameter, responseTarget, SipMessage, uriOf } from './message.ts';
+import { hostText, parameter, responseTarget, SipMessage, uriOf } from '../../edge-agent/src/sip/text-message.ts';
 import { connectTcp, openUdp, type PhoneTransport } from './phone-transport.ts';
 import { offerAudio } from './sdp.ts';
 

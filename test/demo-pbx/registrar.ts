@@ -7,7 +7,7 @@ import {
   secretOf,
   verifyCredentials,
 } from '../../edge-agent/src/sip/digest.ts';
-import { parameter, type SipMessage, uriOf } from './message.ts';
+import { parameter, type SipMessage, uriOf } from '../../edge-agent/src/sip/text-message.ts';
 import { REALM } from './users.ts';
 
 /** Seconds. Short, so that a phone finds its way again soon after a PBX went away. */

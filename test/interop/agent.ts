@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Farm, type FarmInput, Snapshot } from '@sipfleet/contract';
+import type { TransportName } from '../../edge-agent/src/ports.ts';
 import type { Host } from '../netns/host.ts';
-import type { Process } from '../netns/process.ts';
+import { type Process, started } from '../netns/process.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'edge-agent', 'src', 'main.ts');
 
@@ -31,7 +32,11 @@ interface Common {
 /** Run from a snapshot file. */
 export interface AgentOptions extends Common {
   farm: FarmInput;
+  /** Values of the Secrets that the farm names. */
+  secrets?: SecretValues;
 }
+
+export type SecretValues = Record<string, Readonly<Record<string, string>>>;
 
 /** Joined to a control plane; without a token from what `data` holds of an earlier start. */
 export interface JoinedAgentOptions extends Common {
@@ -67,22 +72,20 @@ export class Agent {
   /** Resolves once it serves. */
   static async start(options: AgentOptions | JoinedAgentOptions): Promise<Agent> {
     const agent = new Agent(options);
-    const [line] = await agent.process.sees(/^\{.*"msg":"ready".*$/m);
-    agent.#ready = JSON.parse(line) as ReadyLine;
-    return agent;
+    return started(agent, agent.#serves());
   }
 
   /** The port that a listener is really bound to. */
-  port(transport: 'udp' | 'tcp'): number {
+  port(transport: TransportName): number {
     const listener = this.#ready?.listeners.find((l) => l.transport === transport);
     if (!listener) throw new Error(`the agent has no ${transport} listener`);
     return listener.port;
   }
 
-  /** Gives it another farm. Resolves once that is in effect. */
-  async reload(farm: FarmInput): Promise<void> {
+  /** Gives it another farm, and other Secrets where given. Resolves once that is in effect. */
+  async reload(farm: FarmInput, secrets?: SecretValues): Promise<void> {
     this.#generation++;
-    this.#write(farm);
+    this.writeFiles(farm, secrets);
     const from = this.process.output.length;
     this.process.signal('SIGHUP');
     await this.process.sees(/"msg":"snapshot applied"/, { from });
@@ -114,16 +117,27 @@ export class Agent {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
+  async #serves(): Promise<void> {
+    const [line] = await this.process.sees(/^\{.*"msg":"ready".*$/m);
+    this.#ready = JSON.parse(line) as ReadyLine;
+  }
+
   get #snapshotFile(): string {
     return join(this.#directory, 'snapshot.json');
   }
 
-  #fromFile({ farm }: AgentOptions): string[] {
-    this.#write(farm);
-    return ['--snapshot', this.#snapshotFile, '--data', this.#directory];
+  get #secretsFile(): string {
+    return join(this.#directory, 'secrets.json');
   }
 
-  #write(farm: FarmInput): void {
+  #fromFile({ farm, secrets = {} }: AgentOptions): string[] {
+    this.writeFiles(farm, secrets);
+    return ['--snapshot', this.#snapshotFile, '--secrets', this.#secretsFile, '--data', this.#directory];
+  }
+
+  /** What the agent reads on SIGHUP. */
+  writeFiles(farm: FarmInput, secrets?: SecretValues): void {
+    if (secrets) writeFileSync(this.#secretsFile, JSON.stringify(secrets), { mode: 0o600 });
     writeFileSync(this.#snapshotFile, JSON.stringify(snapshotOf(farm, this.#generation)));
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Host, hostPort } from '../netns/host.ts';
-import type { Process } from '../netns/process.ts';
+import { type Process, started } from '../netns/process.ts';
 
 export interface BaresipOptions {
   host: Host;
@@ -44,51 +44,51 @@ module_app menu.so
 ctrl_tcp_listen 127.0.0.1:${control}
 `;
 
+const account = ({ user, password, domain, outbound, answers, transport = 'udp' }: BaresipOptions): string =>
+  `<sip:${user}@${domain};transport=${transport}>;auth_user=${user};auth_pass=${password}` +
+  `;outbound="sip:${outbound};transport=${transport}";regint=600;answermode=${answers ? 'auto' : 'manual'}` +
+  ';audio_codecs=pcmu;mwi=no\n';
+
 /** What baresip reports over its control socket. */
 export type BaresipEvent = 'CALL_RINGING' | 'CALL_INCOMING' | 'CALL_ESTABLISHED' | 'CALL_CLOSED';
 
 /** A real softphone without a screen, driven over its control socket. */
 export class Baresip {
   readonly #phone: Process;
-  readonly #control: Process;
   readonly #directory: string;
+  #control: Process | undefined;
   /** Events before this place of the control output are of the past. */
   #read = 0;
 
-  private constructor(phone: Process, control: Process, directory: string) {
-    this.#phone = phone;
-    this.#control = control;
-    this.#directory = directory;
+  private constructor(options: BaresipOptions, control: number) {
+    this.#directory = mkdtempSync(join(tmpdir(), 'sipfleet-baresip-'));
+    writeFileSync(join(this.#directory, 'config'), config(options, control));
+    writeFileSync(join(this.#directory, 'accounts'), account(options));
+    writeFileSync(join(this.#directory, 'contacts'), '');
+    this.#phone = options.host.spawn('baresip', ['-f', this.#directory]);
   }
 
   /** Starts one. Resolves once it is registered. */
-  static async start(options: BaresipOptions): Promise<Baresip> {
-    const directory = mkdtempSync(join(tmpdir(), 'sipfleet-baresip-'));
+  static start(options: BaresipOptions): Promise<Baresip> {
     const control = 20_000 + options.port;
-    const transport = options.transport ?? 'udp';
-    writeFileSync(join(directory, 'config'), config(options, control));
-    writeFileSync(
-      join(directory, 'accounts'),
-      `<sip:${options.user}@${options.domain};transport=${transport}>;auth_user=${options.user};auth_pass=${options.password}` +
-        `;outbound="sip:${options.outbound};transport=${transport}";regint=600;answermode=${options.answers ? 'auto' : 'manual'}` +
-        ';audio_codecs=pcmu;mwi=no\n',
-    );
-    writeFileSync(join(directory, 'contacts'), '');
-    const phone = options.host.spawn('baresip', ['-f', directory]);
-    await phone.sees(/baresip is ready/);
+    const phone = new Baresip(options, control);
+    return started(phone, phone.#connect(options.host, control));
+  }
+
+  async #connect(host: Host, control: number): Promise<void> {
+    await this.#phone.sees(/baresip is ready/);
     // The socket stands in the phone's namespace, so a process in there carries its bytes.
     const bridge = `exec 3<>/dev/tcp/127.0.0.1/${control}; echo connected; cat <&3 & exec cat >&3`;
-    const channel = options.host.spawn('bash', ['-c', bridge]);
-    await channel.sees(/^connected$/m);
+    this.#control = host.spawn('bash', ['-c', bridge]);
+    await this.#control.sees(/^connected$/m);
     // On its screen, because the control socket tells nothing of what was before it was connected.
-    await phone.sees(/\} 200 OK .*binding/);
-    return new Baresip(phone, channel, directory);
+    await this.#phone.sees(/\} 200 OK .*binding/);
   }
 
   /** Resolves with the first such event after the last one that was waited for. */
   async sees(event: BaresipEvent): Promise<void> {
     const pattern = new RegExp(`"type":"${event}"`);
-    const match = await this.#control.sees(pattern, { from: this.#read });
+    const match = await this.#channel.sees(pattern, { from: this.#read });
     this.#read += (match.index ?? 0) + match[0].length;
   }
 
@@ -102,18 +102,23 @@ export class Baresip {
   }
 
   get log(): string {
-    return this.#phone.output + this.#control.output;
+    return this.#phone.output + this.#channel.output;
   }
 
   /** Unregisters and ends. Safe to call twice. */
   async close(): Promise<void> {
-    await Promise.all([this.#phone.end(), this.#control.end()]);
+    await Promise.all([this.#phone.end(), this.#control?.end()]);
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  get #channel(): Process {
+    if (!this.#control) throw new Error('baresip is not connected yet');
+    return this.#control;
   }
 
   /** ctrl_tcp speaks JSON in netstrings. */
   #send(command: string, params = ''): void {
     const text = JSON.stringify({ command, params });
-    this.#control.write(`${Buffer.byteLength(text)}:${text},`);
+    this.#channel.write(`${Buffer.byteLength(text)}:${text},`);
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Host, hostPort } from '../netns/host.ts';
-import type { Process } from '../netns/process.ts';
+import { type Process, started } from '../netns/process.ts';
 
 const CLI = join(import.meta.dirname, '..', '..', 'control-plane', 'bin', 'sipfleet.js');
 const PORT = 8080;
@@ -21,8 +21,7 @@ export class ControlPlane {
 
   static async start(host: Host): Promise<ControlPlane> {
     const controlPlane = new ControlPlane(host);
-    await controlPlane.start();
-    return controlPlane;
+    return started(controlPlane, controlPlane.start());
   }
 
   /** Starts it on what it has stored. Resolves once it listens. */

@@ -9,6 +9,8 @@ export interface KamailioConfig {
   challengeCalls?: boolean;
   /** Where a request goes whose callee is not registered here (the seed's server A → server B); left out: 404. */
   relayTo?: string;
+  /** TLS beside UDP and TCP: its port, and the files of its certificate and key. */
+  tls?: { port: number; certificate: string; privateKey: string };
   /** Seconds between OPTIONS to every registered phone, sent along its Path. */
   pingPhones?: number;
 }
@@ -45,10 +47,12 @@ auto_aliases=no
 dns=no
 rev_dns=no
 server_header="Server: kamailio"
+${tlsParameters(config)}
 ${config.addresses.flatMap((a) => [`listen=udp:${hostPort(a, config.port)}`, `listen=tcp:${hostPort(a, config.port)}`]).join('\n')}
 mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/:/usr/lib/aarch64-linux-gnu/kamailio/modules/"
-${MODULES.map((name) => `loadmodule "${name}.so"`).join('\n')}
+${(config.tls ? [...MODULES, 'tls'] : MODULES).map((name) => `loadmodule "${name}.so"`).join('\n')}
 
+${tlsModule(config)}
 modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "nat_bflag", 1)
 modparam("registrar", "use_path", 1)
@@ -170,3 +174,13 @@ route[IN_DIALOG] {
 }
 `;
 }
+
+const tlsParameters = ({ tls, addresses }: KamailioConfig): string =>
+  tls ? ['enable_tls=yes', ...addresses.map((a) => `listen=tls:${hostPort(a, tls.port)}`)].join('\n') : '';
+
+const tlsModule = ({ tls }: KamailioConfig): string =>
+  tls
+    ? `modparam("tls", "tls_method", "TLSv1.2+")
+modparam("tls", "certificate", "${tls.certificate}")
+modparam("tls", "private_key", "${tls.privateKey}")`
+    : '';

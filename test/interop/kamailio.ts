@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Host, hostPort } from '../netns/host.ts';
-import { DEADLINE, type Process } from '../netns/process.ts';
+import { DEADLINE, type Process, started } from '../netns/process.ts';
 import { type KamailioConfig, kamailioConfig } from './kamailio.config.ts';
 
 export interface KamailioOptions extends Omit<KamailioConfig, 'addresses'> {
@@ -29,8 +29,7 @@ export class Kamailio {
   /** Starts one and waits until it answers OPTIONS. */
   static async start(options: KamailioOptions): Promise<Kamailio> {
     const pbx = new Kamailio(options);
-    await pbx.start();
-    return pbx;
+    return started(pbx, pbx.start());
   }
 
   async start(): Promise<void> {

@@ -145,3 +145,29 @@ export const answerScenario = scenario(
   <recv request="BYE"/>${answer('200 OK', {}, false)}
   <timewait milliseconds="200"/>`,
 );
+
+const again = (body: boolean) => `
+  <send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+${body ? `${ANSWER_CONTACT}\nContent-Type: application/sdp\nContent-Length: [len]\n\n${SDP}` : 'Content-Length: 0\n'}
+]]></send>`;
+
+/** A callee that takes any number of re-INVITEs before BYE. With SIPp's RTP echo, the answering side of a dummy call. */
+export const talkScenario = scenario(
+  'talk',
+  `
+  <recv request="INVITE" crlf="true"/>${answer('180 Ringing')}
+  <pause milliseconds="${PAUSE_MS}"/>${answer('200 OK', { body: SDP, retransmit: true })}
+  <recv request="ACK"/>
+  <label id="1"/>
+  <recv request="BYE" optional="true" next="2"/>
+  <recv request="INVITE"/>${again(true)}
+  <recv request="ACK" next="1"/>
+  <label id="2"/>${again(false)}
+  <timewait milliseconds="200"/>`,
+);

@@ -141,6 +141,17 @@ export class Process {
 export const run = (command: string, args: readonly string[], options: ProcessOptions = {}): Promise<string> =>
   new Process(command, args, options).succeeds();
 
+/** Resolves with a peer once it is ready; one that does not get ready is closed, so that it leaves no files behind. */
+export async function started<T extends { close(): Promise<void> }>(peer: T, ready: Promise<void>): Promise<T> {
+  try {
+    await ready;
+    return peer;
+  } catch (error) {
+    await peer.close();
+    throw error;
+  }
+}
+
 /** Ends whatever is still running of what this process started. */
 export async function endAll(): Promise<void> {
   await Promise.all([...running].map((p) => p.end('SIGTERM', 2_000)));

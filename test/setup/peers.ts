@@ -14,7 +14,11 @@ export const PEERS: readonly Peer[] = [
   { package: 'iproute2', proof: 'ip' },
   { package: 'nftables', proof: 'nft' },
   { package: 'kamailio', proof: 'kamailio' },
-  { package: 'kamailio-extra-modules', proof: 'kamailio' },
+  // Debian's other architectures keep the module under names of their own.
+  {
+    package: 'kamailio-tls-modules',
+    proof: `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/kamailio/modules/tls.so`,
+  },
   { package: 'sip-tester', proof: 'sipp' },
   { package: 'sipsak', proof: 'sipsak' },
   { package: 'baresip-core', proof: 'baresip' },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { resourceName } from './address.ts';
+import { CheckReport, RunCheck, ScheduleHint } from './check-schedule.ts';
 import { Farm } from './farm.ts';
 
 /** A key that signs tokens of one farm: 16 bytes as 32 hex digits. The first is used to sign, all are accepted. */
@@ -60,15 +61,24 @@ export const SIGNATURE_HEADER = 'sipfleet-signature';
 export const signedText = (purpose: 'keys' | 'snapshot' | 'secrets', body: string): string =>
   `sipfleet ${purpose} 1\n${body}`;
 
+/** What keys of bundles are derived for (the `info` of HKDF, RFC 5869). */
+export const SEAL_INFO = 'sipfleet secrets 1';
+
 /** `GET /v1/agent/secrets`: the values that the farms of an agent's site name, sealed to that agent. */
 export const SecretBundle = z.strictObject({
   format: z.literal(1),
   agentId: z.string(),
+  /** The key of the agent's that it is sealed to. */
+  recipientKey: point,
   /** The Secrets inside, with the revision of each. */
   secrets: z.record(resourceName, z.int().min(1)),
   /** The sender's half of an X25519 exchange, new for every bundle. */
   ephemeralKey: point,
-  /** base64url: AES-256-GCM of the JSON `{ name: { key: value } }`, the tag at its end. */
+  /**
+   * base64url: AES-256-GCM of the JSON `{ name: { key: value } }`, the tag at its end; the canonical JSON of `format`, `agentId` and
+   * `secrets` is authenticated with it. HKDF-SHA256 of the exchange, with both public keys as salt and {@link SEAL_INFO} as info,
+   * gives 32 bytes of key and 12 of nonce.
+   */
   box: z.string(),
 });
 export type SecretBundle = z.infer<typeof SecretBundle>;
@@ -118,6 +128,7 @@ export const AgentReport = z.strictObject({
       }),
     )
     .max(20_000),
+  checks: z.array(CheckReport).max(5_000).optional(),
 });
 export type AgentReport = z.infer<typeof AgentReport>;
 
@@ -133,3 +144,7 @@ export const PushHint = z.strictObject({
   jitterMs: z.int().min(0).max(60_000),
 });
 export type PushHint = z.infer<typeof PushHint>;
+
+/** All that comes over the push socket. */
+export const PushMessage = z.discriminatedUnion('type', [PushHint, ScheduleHint, RunCheck]);
+export type PushMessage = z.infer<typeof PushMessage>;

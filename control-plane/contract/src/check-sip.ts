@@ -20,6 +20,17 @@ export interface CheckSipCommand {
   /** Seconds after which everything is over, whatever happened. */
   deadline?: number;
   expectAudio: boolean;
+  /** dBFS that the audio must have; implies `expectAudio`. */
+  minLevel?: number;
+  /** Percent of the packets that may be lost; implies `expectAudio`. */
+  maxLoss?: number;
+  /** A file that holds the password. */
+  passwordFile?: string;
+  /** A file with the certificates to trust (PEM). */
+  tlsCa?: string;
+  tlsInsecure: boolean;
+  /** `ip[:port]` of the name server to ask. */
+  dns?: string;
   transport?: 'udp' | 'tcp' | 'tls' | 'ws';
   debug: boolean;
   json: boolean;
@@ -36,11 +47,12 @@ export class CheckSipUsageError extends Error {
 }
 
 /** Long name → how its value is taken up; short names beside. */
-const FLAGS: Record<string, 'debug' | 'help' | 'expectAudio' | 'json'> = {
+const FLAGS: Record<string, 'debug' | 'help' | 'expectAudio' | 'json' | 'tlsInsecure'> = {
   '--debug': 'debug',
   '--help': 'help',
   '--expect-audio': 'expectAudio',
   '--json': 'json',
+  '--tls-insecure': 'tlsInsecure',
 };
 const SHORT: Record<string, string> = {
   '-d': '--debug',
@@ -53,30 +65,46 @@ const SHORT: Record<string, string> = {
 };
 const TRANSPORTS = ['udp', 'tcp', 'tls', 'ws'] as const;
 
-const VALUES: Record<string, (command: CheckSipCommand, value: string) => void> = {
-  '--proxy': (c, v) => void (c.proxy = v),
-  '--registrar': (c, v) => void (c.registrar = v),
-  '--send': (c, v) => void c.send.push(v),
-  '--leg': (c, v) => void (c.leg = v),
-  '--timeout': (c, v) => void (c.timeout = seconds('--timeout', v)),
-  '--username': (c, v) => void (c.username = v),
-  '--password': (c, v) => void (c.password = v),
-  '--deadline': (c, v) => void (c.deadline = seconds('--deadline', v)),
-  '--transport': (c, v) => {
-    const transport = TRANSPORTS.find((t) => t === v);
-    if (!transport) throw new CheckSipUsageError(`--transport: found ${v}; allowed: ${TRANSPORTS.join(', ')}`);
-    c.transport = transport;
-  },
+/** Options with a value, by the field that takes it. */
+type Text = 'proxy' | 'registrar' | 'leg' | 'username' | 'password' | 'passwordFile' | 'tlsCa' | 'dns';
+const TEXTS: Record<string, Text> = {
+  '--proxy': 'proxy',
+  '--registrar': 'registrar',
+  '--leg': 'leg',
+  '--username': 'username',
+  '--password': 'password',
+  '--password-file': 'passwordFile',
+  '--tls-ca': 'tlsCa',
+  '--dns': 'dns',
+};
+const SECONDS: Record<string, 'timeout' | 'deadline'> = { '--timeout': 'timeout', '--deadline': 'deadline' };
+/** Bounds of the audio, with the least and the most that can be meant. */
+const BOUNDS: Record<string, readonly ['minLevel' | 'maxLoss', number, number]> = {
+  '--min-level': ['minLevel', -96, 0],
+  '--max-loss': ['maxLoss', 0, 100],
 };
 
 /** Every option with its long name, for a usage text that is to be complete. */
-export const CHECK_SIP_OPTIONS = [...Object.keys(FLAGS), ...Object.keys(VALUES)] as const;
+export const CHECK_SIP_OPTIONS = [
+  ...Object.keys(FLAGS),
+  ...Object.keys(TEXTS),
+  ...Object.keys(SECONDS),
+  ...Object.keys(BOUNDS),
+  '--send',
+  '--transport',
+] as const;
 
 function seconds(option: string, text: string): number {
   const value = Number(text);
   if (!/^\d{1,5}(\.\d{1,3})?$/.test(text) || value === 0)
     throw new CheckSipUsageError(`${option}: found ${text}; allowed: seconds, more than 0`);
   return value;
+}
+
+function bound(option: string, text: string, least: number, most: number): number {
+  const value = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new CheckSipUsageError(`${option}: found ${text}; allowed: a number from ${least} to ${most}`);
 }
 
 /**
@@ -93,6 +121,7 @@ export function parseCheckSip(args: readonly string[]): CheckSipCommand {
     debug: false,
     json: false,
     help: false,
+    tlsInsecure: false,
   };
   const words = [...args];
   const operands: string[] = [];
@@ -120,20 +149,42 @@ function takeOption(command: CheckSipCommand, word: string, rest: string[]): voi
     command[flag] = true;
     return;
   }
-  const take = VALUES[name];
-  if (!take) throw new CheckSipUsageError(`found ${word}; allowed: ${CHECK_SIP_OPTIONS.join(', ')}, FROM and TO`);
+  if (flag !== undefined || !CHECK_SIP_OPTIONS.includes(name))
+    throw new CheckSipUsageError(`found ${word}; allowed: ${CHECK_SIP_OPTIONS.join(', ')}, FROM and TO`);
   const value = attached ?? rest.shift();
   if (value === undefined || value === '')
     throw new CheckSipUsageError(`${name}: found nothing behind it; allowed: a value`);
-  take(command, value);
+  setValue(command, name, value);
+}
+
+function setValue(command: CheckSipCommand, name: string, value: string): void {
+  const text = TEXTS[name];
+  const time = SECONDS[name];
+  const limits = BOUNDS[name];
+  if (text !== undefined) command[text] = value;
+  else if (limits !== undefined) {
+    command[limits[0]] = bound(name, value, limits[1], limits[2]);
+    command.expectAudio = true;
+  } else if (time !== undefined) command[time] = seconds(name, value);
+  else if (name === '--send') command.send.push(value);
+  else {
+    const transport = TRANSPORTS.find((t) => t === value);
+    if (!transport) throw new CheckSipUsageError(`${name}: found ${value}; allowed: ${TRANSPORTS.join(', ')}`);
+    command.transport = transport;
+  }
 }
 
 /** A command line → its words: quotes hold words together, a backslash takes the next character as it is; nothing is expanded. */
 export function splitWords(line: string): string[] {
   const words: string[] = [];
   for (const m of line.matchAll(/(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/g))
-    words.push(m[0].replace(/"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/g, (_all, double?: string, single?: string, escaped?: string) =>
-        double !== undefined ? double.replace(/\\(.)/g, '$1') : (single ?? escaped ?? '')));
+    words.push(
+      m[0].replace(
+        /"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/g,
+        (_all, double?: string, single?: string, escaped?: string) =>
+          double !== undefined ? double.replace(/\\(.)/g, '$1') : (single ?? escaped ?? ''),
+      ),
+    );
   return words;
 }
 

@@ -12,7 +12,7 @@ import { duration } from './units.ts';
  */
 const NOT_YET = {
   health: ['cutConnections'],
-  farm: ['vip', 'failover', 'security'],
+  farm: ['vip', 'security'],
   backend: ['drain', 'site'],
 } as const;
 
@@ -175,6 +175,20 @@ export const Registration = strict({
 export const Health = strict(HEALTH_FIELDS, NOT_YET.health);
 export type Health = z.infer<typeof Health>;
 
+const allowedCode = 'a failure code from 400 to 599';
+/** When a request is tried at the next backend. */
+export const Failover = strict({
+  /** Silence before any response to an INVITE. Other requests get at least 4 s. */
+  timeout: duration('200ms', '30s').default('1500ms'),
+  /** Responses that are tried elsewhere instead of being passed on. */
+  codes: z
+    .array(z.int({ error: allowedCode }).min(400, { error: allowedCode }).max(599, { error: allowedCode }))
+    .max(16, { error: 'at most 16 codes' })
+    .default([503]),
+  /** A 2xx of a backend that was given up, after another one's: `release` ends that call, `forward` passes it to the caller too. */
+  lateAnswer: oneOf(['release', 'forward'], []).default('release'),
+});
+
 /** Reports what stands twice in a list. */
 function unique<T>(
   ctx: Refine,
@@ -229,6 +243,12 @@ export const Farm = strict(
             'nothing: leave this field out',
           );
       }),
+    /**
+     * `stateless`: every message is forwarded by itself; failover happens between requests. `stateful`: transactions are kept, with failover
+     * inside them; needs agents with one data thread.
+     */
+    transactions: oneOf(['stateless', 'stateful'], []).default('stateless'),
+    failover: Failover.optional(),
     balancing: Balancing.prefault({}),
     backends: z
       .array(Backend, { error: 'a list of backends, such as [{ name: pbx1, address: 10.0.0.11 }]' })
@@ -244,6 +264,13 @@ export const Farm = strict(
   NOT_YET.farm,
 ).check((ctx) => {
   const farm = ctx.value;
+  if (farm.failover !== undefined && farm.transactions === 'stateless')
+    fault(
+      ctx,
+      ['failover'],
+      'only a farm with transactions: stateful has failover',
+      'nothing, or transactions: stateful',
+    );
   unique(ctx, farm.sites, 'sites', String, 'site', []);
   unique(
     ctx,

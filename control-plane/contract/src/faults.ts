@@ -32,6 +32,14 @@ export function formatFault(f: Fault): string {
   return `${where}${f.field || '(document)'}: ${what}found ${f.found}; allowed: ${f.allowed}`;
 }
 
+/** What a check of zod's is handed, as far as faults need it. */
+export type Refine = { value: unknown; issues: z.core.$ZodRawIssue[] };
+
+/** Adds a fault at `path` that says more than zod's own issues do. */
+export function addFault(ctx: Refine, path: PropertyKey[], message: string, allowed: string): void {
+  ctx.issues.push({ code: 'custom', message, input: ctx.value, path, params: { fault: { message, allowed } } });
+}
+
 export function formatPath(path: readonly PropertyKey[]): string {
   let text = '';
   for (const key of path) text += typeof key === 'number' ? `[${key}]` : `${text ? '.' : ''}${String(key)}`;

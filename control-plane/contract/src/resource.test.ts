@@ -111,7 +111,8 @@ describe('every class of error names field, found and allowed', () => {
       {
         field: 'colour',
         message: 'unknown field',
-        allowed: 'one of kind, name, sites, listeners, mode, nat, balancing, backends, checks, health, registration',
+        allowed:
+          'one of kind, name, sites, listeners, names, mode, nat, transactions, failover, balancing, backends, checks, health, registration',
       },
     ],
     [
@@ -254,7 +255,7 @@ describe('every class of error names field, found and allowed', () => {
     expect(faults[0]?.allowed).not.toBe('');
   });
 
-  test.each(['vip', 'failover', 'security'])('%s is not supported yet, and not among what is allowed', (field) => {
+  test.each(['vip', 'security'])('%s is not supported yet, and not among what is allowed', (field) => {
     expect(spoilt((f) => (f[field] = {}))).toEqual([
       { field, found: '{}', message: 'not supported yet', allowed: 'nothing: leave this field out' },
     ]);

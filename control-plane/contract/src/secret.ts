@@ -57,23 +57,27 @@ export interface SecretReference {
   field: string;
   /** The Secret's name. */
   name: string;
+  /** What is taken from it: it must have these. */
+  keys: readonly string[];
 }
 
-/** Where a farm may name Secrets; `*` stands for every item of a list. */
-const REFERENCES: readonly (readonly string[])[] = [
-  ['listeners', '*', 'certificate'],
-  ['listeners', '*', 'certificates', '*'],
-  ['listeners', '*', 'clientCertificate', 'ca'],
-  ['backends', '*', 'tls', 'ca'],
-  ['checks', '*', 'credentials'],
+const CERTIFICATE = ['certificate', 'privateKey'];
+
+/** Where a farm may name Secrets, `*` standing for every item of a list, and what is taken from them there. */
+const REFERENCES: readonly { path: readonly string[]; keys: readonly string[] }[] = [
+  { path: ['listeners', '*', 'certificate'], keys: CERTIFICATE },
+  { path: ['listeners', '*', 'certificates', '*'], keys: CERTIFICATE },
+  { path: ['listeners', '*', 'clientCertificate', 'ca'], keys: ['ca'] },
+  { path: ['backends', '*', 'tls', 'ca'], keys: ['ca'] },
+  { path: ['checks', '*', 'credentials'], keys: ['username', 'password'] },
 ];
 
 /** Every place of a farm that names a Secret, in the order of its fields. */
 export function secretReferences(farm: Farm): SecretReference[] {
-  return REFERENCES.flatMap((path) => [...namesAt(farm, path, '')]);
+  return REFERENCES.flatMap(({ path, keys }) => [...namesAt(farm, path, '')].map((found) => ({ ...found, keys })));
 }
 
-function* namesAt(value: unknown, path: readonly string[], field: string): Generator<SecretReference> {
+function* namesAt(value: unknown, path: readonly string[], field: string): Generator<Omit<SecretReference, 'keys'>> {
   const [step, ...rest] = path;
   if (step === undefined) {
     if (typeof value === 'string') yield { field, name: value };

@@ -72,7 +72,7 @@ test('faults of files come before any word to the control plane', async () => {
   expect(code).toBe(1);
   expect(err).toBe(
     'a.yaml:6: vip: not supported yet; found "x"; allowed: nothing: leave this field out\n' +
-      'a.yaml:4: listeners[0].transport: found "sctp"; allowed: one of udp, tcp (sctp is not supported yet)\n',
+      'a.yaml:4: listeners[0].transport: found "sctp"; allowed: one of udp, tcp, tls, ws, wss (sctp is not supported yet)\n',
   );
 });
 

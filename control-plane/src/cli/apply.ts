@@ -1,6 +1,6 @@
-import { type Fault, type Kind, type Resource, ValidationError } from '@sipfleet/contract';
+import { type Fault, type Kind, type Resource, type SecretView, ValidationError } from '@sipfleet/contract';
 import { ApiError, type Client } from '../client.ts';
-import { type FieldChange, fieldChanges } from './changes.ts';
+import { type FieldChange, fieldChanges, secretChanges } from './changes.ts';
 import type { SourceDocument } from './documents.ts';
 import { CliError, type Colors, EXIT, type Io } from './io.ts';
 
@@ -24,7 +24,7 @@ export async function makePlan(
     throw withPlaces(error, documents);
   });
   const changes: Change[] = [];
-  for (const [i, { action, kind, name, revision }] of planned.entries()) {
+  for (const [i, { action, kind, name, revision, keys }] of planned.entries()) {
     const resource = resources[i] as Resource;
     if (action !== 'update') {
       changes.push({ action, resource, revision });
@@ -32,11 +32,16 @@ export async function makePlan(
     }
     const stored = await client.getResource(kind, name);
     if (stored?.revision !== revision) throw changedMeanwhile(resource);
-    changes.push({ action, resource, revision, fields: fieldChanges(stored.spec, resource) });
+    const fields =
+      resource.kind === 'Secret'
+        ? secretChanges(stored.spec as SecretView, resource, keys ?? [])
+        : fieldChanges(stored.spec as Exclude<Resource, { kind: 'Secret' }>, resource);
+    changes.push({ action, resource, revision, fields });
   }
   return prune ? [...changes, ...(await surplus(client, resources))] : changes;
 }
 
+/** Secrets stay: they are often applied from elsewhere, so that they do not lie beside the farms. */
 async function surplus(client: Client, resources: readonly Resource[]): Promise<Change[]> {
   const wanted = new Set(resources.map((r) => `${r.kind} ${r.name}`));
   const stored = [...(await client.listResources('Farm')), ...(await client.listResources('Site'))];
@@ -134,12 +139,12 @@ async function confirmDeletion(changes: readonly Change[], options: ApplyOptions
   if (!/^y(es)?$/i.test(answer.trim())) throw new CliError('Nothing was written.');
 }
 
-/** A farm needs its sites: they come first, and leave last. */
+/** A farm needs its sites and Secrets: they come first, and leave last. */
 const ORDER: Record<Change['action'], Record<Kind, number>> = {
-  create: { Site: 0, Farm: 1 },
-  update: { Site: 0, Farm: 1 },
-  none: { Site: 0, Farm: 1 },
-  delete: { Farm: 2, Site: 3 },
+  create: { Site: 0, Secret: 1, Farm: 2 },
+  update: { Site: 0, Secret: 1, Farm: 2 },
+  none: { Site: 0, Secret: 1, Farm: 2 },
+  delete: { Farm: 3, Secret: 4, Site: 5 },
 };
 const rank = ({ action, resource }: Change): number => ORDER[action][resource.kind];
 

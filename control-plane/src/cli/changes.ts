@@ -1,4 +1,4 @@
-import { canonicalJson, type Resource, show } from '@sipfleet/contract';
+import { canonicalJson, HIDDEN, type Resource, type Secret, type SecretView, show } from '@sipfleet/contract';
 
 /** A field that an update changes. List items are told apart by name where they have one: `backends[pbx1].weight`. */
 export interface FieldChange {
@@ -18,8 +18,18 @@ const nameOf = (item: unknown): unknown => (isMapping(item) ? item.name : undefi
 const areNamed = (list: readonly unknown[]): boolean => list.every((item) => typeof nameOf(item) === 'string');
 
 /** Every field that differs, in the order of the fields. */
-export function fieldChanges(from: Resource, to: Resource): FieldChange[] {
+export function fieldChanges(from: Exclude<Resource, Secret>, to: Exclude<Resource, Secret>): FieldChange[] {
   return [...differences('', from, to)];
+}
+
+/** Which of a Secret's keys change, and never to what. `keys`: those that the control plane found changed. */
+export function secretChanges(from: SecretView, to: Secret, keys: readonly string[]): FieldChange[] {
+  const changes = keys.map((key) => ({
+    field: `data.${key}`,
+    from: key in from.fingerprints ? HIDDEN : ABSENT,
+    to: key in to.data ? `${HIDDEN}${key in from.fingerprints ? ', another' : ''}` : ABSENT,
+  }));
+  return [...differences('description', from.description, to.description), ...changes];
 }
 
 function* differences(field: string, from: unknown, to: unknown): Generator<FieldChange> {

@@ -111,7 +111,7 @@ test('the same kind and name twice is a fault that names the first', () => {
 
 test('an empty file is a fault', () => {
   expect(faultsOf('# nothing here\n').map(formatFault)).toEqual([
-    'f1.yaml: (document): found nothing; allowed: at least one Site or Farm',
+    'f1.yaml: (document): found nothing; allowed: at least one Site, Farm or Secret',
   ]);
 });
 

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { type Fault, parseResource, type Resource, ValidationError } from '@sipfleet/contract';
+import { dirname, join, resolve } from 'node:path';
+import { type Fault, HIDDEN, parseResource, type Resource, ValidationError } from '@sipfleet/contract';
 import {
   type Alias,
   type Document,
@@ -14,6 +14,7 @@ import {
   visit,
 } from 'yaml';
 import { CliError, type Io } from './io.ts';
+import { withFiles } from './secret-files.ts';
 
 /** One resource as it stands in a file. */
 export interface SourceDocument {
@@ -27,6 +28,8 @@ export interface SourceDocument {
 interface Source {
   file: string;
   text: string;
+  /** What `{ file: … }` in a Secret is relative to; left out: such values are refused. */
+  directory?: string | undefined;
 }
 
 /** A configuration of ten thousand farms is 10 MB; what is larger is no configuration. */
@@ -45,7 +48,7 @@ export async function readDocuments(paths: readonly string[], io: Io): Promise<S
 }
 
 async function readSources(path: string, io: Io): Promise<Source[]> {
-  if (path === '-') return [{ file: 'standard input', text: await io.readInput() }];
+  if (path === '-') return [{ file: 'standard input', text: await io.readInput(), directory: io.cwd }];
   const full = resolve(io.cwd, path);
   try {
     if (!(await stat(full)).isDirectory()) return [await readSource(full, path)];
@@ -64,7 +67,8 @@ async function readSource(full: string, file: string): Promise<Source> {
   const { size } = await stat(full);
   if (size > MAX_BYTES) throw new CliError(`${file}: ${size} bytes; allowed: at most ${MAX_BYTES}`);
   try {
-    return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(await readFile(full)) };
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(full));
+    return { file, text, directory: dirname(full) };
   } catch (error) {
     if (error instanceof TypeError) throw new CliError(`${file}: not UTF-8 text`, { cause: error });
     throw error;
@@ -81,14 +85,14 @@ export function parseDocuments(sources: readonly Source[]): SourceDocument[] {
       if ('resource' in item) documents.push(item);
       else faults.push(item);
     if (documents.length + faults.length === before)
-      faults.push({ file: source.file, field: '', found: 'nothing', allowed: 'at least one Site or Farm' });
+      faults.push({ file: source.file, field: '', found: 'nothing', allowed: 'at least one Site, Farm or Secret' });
   }
   faults.push(...duplicates(documents));
   if (faults.length > 0) throw new ValidationError(faults);
   return documents;
 }
 
-function* parseSource({ file, text }: Source): Generator<SourceDocument | Fault> {
+function* parseSource({ file, text, directory }: Source): Generator<SourceDocument | Fault> {
   const lines = new LineCounter();
   // JSON is YAML 1.2: one reader for both, with the same positions.
   const parsed = parseAllDocuments(text, {
@@ -104,7 +108,7 @@ function* parseSource({ file, text }: Source): Generator<SourceDocument | Fault>
     // One slip often raises several errors on its line: the first says it.
     const byLine = new Map(broken.toReversed().map((e) => [lines.linePos(e.pos[0]).line, e.message]));
     for (const [line, message] of [...byLine].sort(([a], [b]) => a - b)) yield syntaxFault(file, text, line, message);
-    if (broken.length === 0 && !isEmpty(document)) yield* readDocument(file, document, lines);
+    if (broken.length === 0 && !isEmpty(document)) yield* readDocument({ file, directory }, document, lines);
   }
 }
 
@@ -113,19 +117,26 @@ const isEmpty = ({ contents }: Document): boolean =>
   contents === null || (isScalar(contents) && contents.value === null && contents.source === '');
 
 function syntaxFault(file: string, text: string, line: number, message: string): Fault {
-  const found = (text.split('\n')[line - 1] ?? '').trim();
+  // A line of a file with Secrets may be one of theirs.
+  const found = /\bSecret\b/.test(text) ? HIDDEN : quoted((text.split('\n')[line - 1] ?? '').trim());
   return {
     file,
     line,
     field: '',
     message: message.replace(/\s*\n[\s\S]*$/, ''),
-    found: JSON.stringify(found.length > 60 ? `${found.slice(0, 57)}...` : found),
+    found,
     allowed: 'well-formed YAML or JSON, each key once',
   };
 }
 
+const quoted = (line: string): string => JSON.stringify(line.length > 60 ? `${line.slice(0, 57)}...` : line);
+
 /** One document holds one resource, or a list of them (what `get -o json` prints). */
-function* readDocument(file: string, document: Document, lines: LineCounter): Generator<SourceDocument | Fault> {
+function* readDocument(
+  { file, directory }: Omit<Source, 'text'>,
+  document: Document,
+  lines: LineCounter,
+): Generator<SourceDocument | Fault> {
   let value: unknown;
   const root = document.contents as Node;
   try {
@@ -145,7 +156,7 @@ function* readDocument(file: string, document: Document, lines: LineCounter): Ge
   for (const { node, input } of items) {
     const lineOf = (field: string) => lines.linePos(positionOf(document, node, field)).line;
     try {
-      yield { resource: parseResource(input), file, line: lineOf(''), lineOf };
+      yield { resource: parseResource(withFiles(input, directory)), file, line: lineOf(''), lineOf };
     } catch (error) {
       if (!(error instanceof ValidationError)) throw error;
       for (const fault of error.faults) yield { ...fault, file, line: lineOf(fault.field) };

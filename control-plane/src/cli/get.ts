@@ -1,4 +1,4 @@
-import type { Farm, Kind, Site } from '@sipfleet/contract';
+import type { Farm, Kind, SecretView, Site } from '@sipfleet/contract';
 import { stringify } from 'yaml';
 import type { AgentView, Stored } from '../api.ts';
 import type { Client } from '../client.ts';
@@ -12,6 +12,8 @@ const KIND_NAMES: Record<string, Kind | 'Agent'> = {
   sites: 'Site',
   farm: 'Farm',
   farms: 'Farm',
+  secret: 'Secret',
+  secrets: 'Secret',
   agent: 'Agent',
   agents: 'Agent',
 };
@@ -19,7 +21,7 @@ const KIND_NAMES: Record<string, Kind | 'Agent'> = {
 /** `farms`, `farm`, `Farm` → `Farm`. */
 export function kindOf(word: string): Kind | 'Agent' {
   const kind = KIND_NAMES[word.toLowerCase()];
-  if (!kind) throw new CliError(`kind: found ${JSON.stringify(word)}; allowed: sites, farms, agents`);
+  if (!kind) throw new CliError(`kind: found ${JSON.stringify(word)}; allowed: sites, farms, secrets, agents`);
   return kind;
 }
 
@@ -46,19 +48,33 @@ interface Found {
 
 async function resources(client: Client, kind: Kind, name: string | undefined): Promise<Found> {
   const stored = (name === undefined ? await client.listResources(kind) : [await client.getResource(kind, name)]) as (
-    | Stored<Site | Farm>
+    | Stored<Site | Farm | SecretView>
     | undefined
   )[];
   const there = stored.filter((s) => s !== undefined);
   if (there.length < stored.length) throw new CliError(`there is no ${kind} ${name}`);
   const rows = there.map(({ spec, revision, updatedAt }) => [
     spec.name,
-    ...(spec.kind === 'Farm' ? farmColumns(spec) : [spec.description ?? '']),
+    ...columnsOf(spec),
     String(revision),
     updatedAt,
   ]);
-  const middle = kind === 'Farm' ? ['SITES', 'LISTENERS', 'BACKENDS', 'BALANCING'] : ['DESCRIPTION'];
-  return { items: there.map((s) => s.spec), table: table([['NAME', ...middle, 'REVISION', 'UPDATED'], ...rows]) };
+  return {
+    items: there.map((s) => s.spec),
+    table: table([['NAME', ...COLUMNS[kind], 'REVISION', 'UPDATED'], ...rows]),
+  };
+}
+
+const COLUMNS: Record<Kind, string[]> = {
+  Site: ['DESCRIPTION'],
+  Farm: ['SITES', 'LISTENERS', 'BACKENDS', 'BALANCING'],
+  Secret: ['KEYS', 'DESCRIPTION'],
+};
+
+function columnsOf(spec: Site | Farm | SecretView): string[] {
+  if (spec.kind === 'Farm') return farmColumns(spec);
+  const keys = spec.kind === 'Secret' ? [Object.keys(spec.fingerprints).join(',')] : [];
+  return [...keys, spec.description ?? ''];
 }
 
 function farmColumns(farm: Farm): string[] {

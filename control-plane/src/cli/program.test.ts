@@ -23,7 +23,7 @@ test('get prints what apply takes', async () => {
   expect(await sipfleet('get site rome')).toMatchObject({ code: 1, err: 'sipfleet: there is no Site rome\n' });
   expect(await sipfleet('get barns')).toMatchObject({
     code: 1,
-    err: expect.stringContaining('allowed: sites, farms, agents'),
+    err: expect.stringContaining('allowed: sites, farms, secrets, agents'),
   });
 });
 

@@ -4,6 +4,7 @@ import { type Fault, formatFault, parseHostPort, parseRate, ValidationError } fr
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ApiError, type Client, createClient, UnreachableError } from '../client.ts';
 import { apply, diff } from './apply.ts';
+import { checks, runCheck } from './checks.ts';
 import { readDocuments } from './documents.ts';
 import { FORMATS, type Format, get, remove, status } from './get.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
@@ -89,6 +90,7 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addLaunchers(program, launch, done);
   addWriters(program, io, client, done);
   addReaders(program, io, client, done);
+  addChecks(program, io, client, done);
   return program;
 }
 
@@ -172,7 +174,7 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     .command('apply')
     .description('make the control plane hold what the files say: check all, show the plan, write')
     .addOption(files)
-    .option('--prune', 'also delete sites and farms that the files do not name')
+    .option('--prune', 'also delete sites and farms that the files do not name (never Secrets)')
     .option('--yes', 'do not ask before deleting')
     .option('--dry-run', 'show the plan, write nothing')
     .addHelpText('after', examples('apply -f farm.yaml', 'apply -f farms/ --dry-run', 'apply -f farms/ --prune --yes'))
@@ -191,11 +193,20 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     });
   program
     .command('delete')
-    .description('delete a site or a farm, or revoke an agent')
-    .argument('<kind>', 'site, farm or agent')
+    .description('delete a site, a farm or a secret, or revoke an agent')
+    .argument('<kind>', 'site, farm, secret or agent')
     .argument('<name>')
     .addHelpText('after', examples('delete farm pbx', 'delete agent edge-1'))
     .action(async (kind: string, name: string) => done(await remove(await client(), kind, name, io)));
+  program
+    .command('rotate-signing-key')
+    .description('make a new key that snapshots are signed with; agents learn it from the one before')
+    .addHelpText('after', examples('rotate-signing-key'))
+    .action(async () => {
+      const { sequence } = await (await client()).rotateSigningKey();
+      io.out(`Snapshots are signed with key ${sequence} from now on.\n`);
+      done(EXIT.ok);
+    });
   program
     .command('join-token')
     .description('make a token with which one agent joins a site')
@@ -212,8 +223,8 @@ function addReaders(program: Command, io: Io, client: Connect, done: (code: numb
   const output = () => new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table');
   program
     .command('get')
-    .description('list sites, farms or agents, or show one')
-    .argument('<kind>', 'sites, farms or agents')
+    .description('list sites, farms, secrets or agents, or show one; of secrets never a value')
+    .argument('<kind>', 'sites, farms, secrets or agents')
     .argument('[name]')
     .addOption(output())
     .addHelpText('after', examples('get farms', 'get farm pbx -o yaml', 'get agents -o json'))
@@ -237,4 +248,22 @@ function addReaders(program: Command, io: Io, client: Connect, done: (code: numb
       io.out(`sipfleet ${(JSON.parse(manifest) as { version: string }).version}\n`);
       done(EXIT.ok);
     });
+}
+
+function addChecks(program: Command, io: Io, client: Connect, done: (code: number) => void): void {
+  const command = program
+    .command('checks')
+    .description('who makes which health check, when next, and what was found last')
+    .argument('[farm]')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addHelpText('after', examples('checks', 'checks pbx', 'checks run pbx/pbx1/dummy-call'))
+    .action(async (farm: string | undefined, { output: format }: { output: Format }) =>
+      done(await checks(await client(), farm, format, io, colorsFor(io))),
+    );
+  command
+    .command('run')
+    .description('have an agent make a check now and show what it finds; exit code 1 where it does not succeed')
+    .argument('<farm/backend/check>')
+    .addHelpText('after', examples('checks run pbx/pbx1/dummy-call'))
+    .action(async (path: string) => done(await runCheck(await client(), path, io, colorsFor(io))));
 }

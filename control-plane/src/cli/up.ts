@@ -118,8 +118,9 @@ function* socketsOf(
 ): Generator<['udp' | 'tcp', HostPort]> {
   for (const { resource } of documents)
     if (resource.kind === 'Farm' && resource.sites.includes(site))
+      // Everything but UDP is carried by TCP.
       for (const { transport, address, port } of resource.listeners)
-        yield [transport as 'udp' | 'tcp', { host: address ?? ownAddress, port }];
+        yield [transport === 'udp' ? 'udp' : 'tcp', { host: address ?? ownAddress, port }];
 }
 
 /** DATA/agent/identity.json, which the agent writes when it joins. */

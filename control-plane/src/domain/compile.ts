@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, type Farm, type Snapshot } from '@sipfleet/contract';
-import type { Configuration, Departures, StoredFarm } from './configuration.ts';
+import type { Configuration, Departures, StoredFarm, StoredSecret } from './configuration.ts';
+import { revisionsOf, secretsOfSite } from './secrets.ts';
 
 /** What the agents of one site run, with the bytes that go out and their SHA-256 as hex. */
 export interface CompiledSnapshot {
@@ -12,28 +13,34 @@ export interface CompiledSnapshot {
 }
 
 /**
- * Compiles a site's snapshot. It depends on nothing but the site's farms and what left the site, so that an unrelated
+ * Compiles a site's snapshot. It depends on nothing but the site's farms, their Secrets' revisions and what left the site, so that an unrelated
  * change keeps every byte. A site that does not exist (any more) has no farms.
  */
 export function compileSnapshot(configuration: Configuration, site: string): CompiledSnapshot {
   const farms = [...configuration.farms.values()]
     .filter(({ spec }) => spec.sites.includes(site))
     .sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
-  const generation = generationOf(configuration, site, farms);
+  const secrets = secretsOfSite(configuration, site);
+  const generation = generationOf(configuration, site, [...farms, ...secrets]);
   const snapshot: Snapshot = {
     format: 1,
     site,
     generation,
     farms: farms.map(({ spec, revision, tokenKeys }) => ({ spec, revision, tokenKeys: [...tokenKeys] })),
+    ...(secrets.length === 0 ? {} : { secrets: revisionsOf(secrets) }),
   };
   const body = canonicalJson(snapshot);
   return { site, generation, body, etag: createHash('sha256').update(body).digest('hex') };
 }
 
-/** The global revision at which this site's content last changed: a farm changed here, or left. */
-function generationOf(configuration: Configuration, site: string, farms: readonly StoredFarm[]): number {
+/** The global revision at which this site's content last changed: a farm or a Secret changed here, or a farm left. */
+function generationOf(
+  configuration: Configuration,
+  site: string,
+  resources: readonly (StoredFarm | StoredSecret)[],
+): number {
   let generation = 0;
-  for (const { revision } of farms) generation = Math.max(generation, revision);
+  for (const { revision } of resources) generation = Math.max(generation, revision);
   for (const left of configuration.departures.values())
     if (Object.hasOwn(left, site)) generation = Math.max(generation, left[site] as number);
   return generation;

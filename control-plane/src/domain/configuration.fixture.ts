@@ -1,5 +1,12 @@
 import { Farm, type FarmInput, Site } from '@sipfleet/contract';
-import type { Configuration, Departures, StoredFarm, StoredResource } from './configuration.ts';
+import type {
+  Configuration,
+  Departures,
+  StoredFarm,
+  StoredResource,
+  StoredSecret,
+  StoredSpec,
+} from './configuration.ts';
 
 export const AT = '2026-01-02T03:04:05.000Z';
 export const KEY = { id: 1, key: '00112233445566778899aabbccddeeff' };
@@ -17,11 +24,13 @@ export const farm = (name: string, sites: string[], over: Partial<FarmInput> = {
   });
 
 /** A configuration whose resources were stored in this order, from revision 1 on. */
-export function configuration(specs: (Site | Farm)[], departures: Record<string, Departures> = {}): Configuration {
+export function configuration(specs: StoredSpec[], departures: Record<string, Departures> = {}): Configuration {
   const sites = new Map<string, StoredResource<Site>>();
   const farms = new Map<string, StoredFarm>();
+  const secrets = new Map<string, StoredSecret>();
   for (const [i, spec] of specs.entries())
     if (spec.kind === 'Site') sites.set(spec.name, { spec, revision: i + 1, updatedAt: AT });
+    else if (spec.kind === 'Secret') secrets.set(spec.name, { spec, revision: i + 1, updatedAt: AT });
     else farms.set(spec.name, { spec, revision: i + 1, updatedAt: AT, tokenKeys: [KEY] });
-  return { revision: specs.length, sites, farms, departures: new Map(Object.entries(departures)) };
+  return { revision: specs.length, sites, farms, secrets, departures: new Map(Object.entries(departures)) };
 }

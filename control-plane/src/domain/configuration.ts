@@ -1,7 +1,11 @@
-import type { Farm, Kind, Resource, Site, TokenKey } from '@sipfleet/contract';
+import type { Farm, Kind, Site, TokenKey } from '@sipfleet/contract';
+import type { SealedSecret } from './secrets.ts';
+
+/** What a store holds of a resource: all that its operator wrote, except that a Secret's values are sealed. */
+export type StoredSpec = Site | Farm | SealedSecret;
 
 /** A resource as it is stored. `revision` is the global revision that last changed it. */
-export interface StoredResource<T extends Resource = Resource> {
+export interface StoredResource<T extends StoredSpec = StoredSpec> {
   readonly spec: T;
   readonly revision: number;
   /** RFC 3339. */
@@ -13,6 +17,8 @@ export interface StoredFarm extends StoredResource<Farm> {
   readonly tokenKeys: readonly TokenKey[];
 }
 
+export type StoredSecret = StoredResource<SealedSecret>;
+
 /** Which sites a farm has left, and the revision at which: without it a site's generation would fall when a farm goes away. */
 export type Departures = Readonly<Record<string, number>>;
 
@@ -21,10 +27,11 @@ export interface Configuration {
   readonly revision: number;
   readonly sites: ReadonlyMap<string, StoredResource<Site>>;
   readonly farms: ReadonlyMap<string, StoredFarm>;
+  readonly secrets: ReadonlyMap<string, StoredSecret>;
   /** By farm name; also of farms that are gone. */
   readonly departures: ReadonlyMap<string, Departures>;
 }
 
 export function find(configuration: Configuration, kind: Kind, name: string): StoredResource | undefined {
-  return kind === 'Site' ? configuration.sites.get(name) : configuration.farms.get(name);
+  return { Site: configuration.sites, Farm: configuration.farms, Secret: configuration.secrets }[kind].get(name);
 }

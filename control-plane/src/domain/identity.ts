@@ -1,4 +1,4 @@
-import type { AgentReport } from '@sipfleet/contract';
+import type { AgentReport, SigningKey } from '@sipfleet/contract';
 
 /** Each may do what those before it may: read; change resources and invite agents; revoke agents. */
 export const ROLES = ['viewer', 'operator', 'admin'] as const;
@@ -31,10 +31,21 @@ export interface AgentRecord {
   readonly site: string;
   /** The `x` of its Ed25519 JWK (RFC 8037). */
   readonly publicKey: string;
+  /** The `x` of its X25519 JWK, to which Secrets are sealed; null where it has registered none. */
+  readonly sealKey: string | null;
   readonly version: string;
   readonly firstSeenAt: string;
   readonly lastReportAt: string | null;
   readonly report: AgentReport | null;
+}
+
+/** A key that snapshots are signed with, as it is stored. */
+export interface StoredSigningKey extends SigningKey {
+  /** Made by the key before it, as the contract's `KeyChain` has it. */
+  readonly signature: string;
+  /** The private half, wrapped. */
+  readonly wrapped: string;
+  readonly createdAt: string;
 }
 
 /** Agent numbers: 16 bits in routing tokens, 0 means none. */

@@ -1,4 +1,13 @@
-import { type Farm, type Fault, formatIP, parseIP, type Resource, show } from '@sipfleet/contract';
+import {
+  type Farm,
+  type Fault,
+  formatIP,
+  parseIP,
+  type Resource,
+  type Secret,
+  secretReferences,
+  show,
+} from '@sipfleet/contract';
 import type { Configuration } from './configuration.ts';
 
 /** A fault of one resource of a set. */
@@ -7,22 +16,29 @@ export interface ResourceFault extends Fault {
 }
 
 /**
- * What is wrong across resources once all of `changes` are stored: a farm at an unknown site, two farms that bind the same
+ * What is wrong across resources once all of `changes` are stored: a farm at an unknown site or with an unknown Secret, two farms that bind the same
  * address at one site, one resource twice in the set. Faults of a pair are laid to the one that is new, or comes later.
  */
 export function validateChanges(configuration: Configuration, changes: readonly Resource[]): ResourceFault[] {
   const faults: ResourceFault[] = [];
   faults.push(...duplicates(changes));
   const sites = new Set(configuration.sites.keys());
-  for (const change of changes) if (change.kind === 'Site') sites.add(change.name);
+  const secrets = new Map<string, readonly string[]>();
+  for (const { spec } of configuration.secrets.values()) secrets.set(spec.name, Object.keys(spec.fingerprints));
+  for (const change of changes)
+    if (change.kind === 'Site') sites.add(change.name);
+    else if (change.kind === 'Secret') secrets.set(change.name, Object.keys(change.data));
 
   const changed = new Set(changes.filter((c) => c.kind === 'Farm').map((c) => c.name));
   const bound = new Map<string, string>();
   for (const { spec } of configuration.farms.values()) if (!changed.has(spec.name)) bind(bound, spec);
 
   for (const [resource, change] of changes.entries()) {
+    if (change.kind === 'Secret')
+      for (const fault of keysLost(configuration, change, changed)) faults.push({ ...fault, resource });
     if (change.kind !== 'Farm') continue;
     for (const fault of unknownSites(change, sites)) faults.push({ ...fault, resource });
+    for (const fault of secretsLacking(change, secrets)) faults.push({ ...fault, resource });
     for (const fault of bind(bound, change)) faults.push({ ...fault, resource });
   }
   return faults;
@@ -55,6 +71,29 @@ function* unknownSites(farm: Farm, sites: ReadonlySet<string>): Generator<Fault>
         allowed: sites.size === 0 ? 'a site that exists: there is none yet' : `one of ${someOf([...sites].sort())}`,
         message: 'no such site',
       };
+}
+
+/** Secrets that a farm names and that are not there, or lack what is taken from them. */
+function* secretsLacking(farm: Farm, secrets: ReadonlyMap<string, readonly string[]>): Generator<Fault> {
+  for (const { field, name, keys } of secretReferences(farm)) {
+    const found = show(name);
+    const there = secrets.get(name);
+    if (there === undefined) {
+      const names = [...secrets.keys()].sort();
+      const allowed = names.length === 0 ? 'a Secret that exists: there is none yet' : `one of ${someOf(names)}`;
+      yield { field, found, allowed, message: 'no such Secret' };
+    } else if (!keys.every((key) => there.includes(key)))
+      yield { field, found, allowed: `a Secret with ${keys.join(' and ')}`, message: `it has ${someOf(there)}` };
+  }
+}
+
+/** Keys that a Secret no longer has and that a stored farm takes from it. `changed`: farms that are judged by what replaces them. */
+function* keysLost(configuration: Configuration, secret: Secret, changed: ReadonlySet<string>): Generator<Fault> {
+  for (const { spec } of configuration.farms.values())
+    for (const { field, name, keys } of changed.has(spec.name) ? [] : secretReferences(spec))
+      for (const key of keys)
+        if (name === secret.name && !Object.hasOwn(secret.data, key))
+          yield { field: `data.${key}`, found: 'nothing', allowed: `a value: farm ${spec.name} takes it for ${field}` };
 }
 
 /** Takes a farm's sockets at every site of it; yields those that another farm holds there. */

@@ -88,3 +88,29 @@ test('close waits for the connections, cuts who does not answer, and takes no ne
   expect(late.closed).toBe('terminated');
   expect(hub.connected('late')).toBe(false);
 });
+
+test('a schedule is hinted to its sites, a check is asked of one agent', () => {
+  const [a, b] = [connect('a', 'milan'), connect('b', 'turin')];
+  hub.scheduleChanged(['turin']);
+  const check = { id: '1', farm: 'pbx', backend: 'pbx1', check: 'dummy' };
+  expect([hub.runCheck('a', check), hub.runCheck('c', check)]).toEqual([true, false]);
+  expect([a.sent, b.sent]).toEqual([[{ type: 'check', ...check }], [{ type: 'schedule', site: 'turin', jitterMs: 0 }]]);
+});
+
+test('an agent is lost when its last connection ends, and not when the hub closes', async () => {
+  const lost: string[] = [];
+  const watched = createHub(30_000, (agentId) => lost.push(agentId));
+  const add = (agentId: string): FakeSocket => {
+    const socket = new FakeSocket();
+    watched.add({ agentId, site: 'milan' }, socket);
+    return socket;
+  };
+  const [first, second] = [add('a'), add('a')];
+  add('b');
+  first.terminate();
+  expect(lost).toEqual([]);
+  second.terminate();
+  expect(lost).toEqual(['a']);
+  await watched.close();
+  expect(lost).toEqual(['a']);
+});

@@ -1,4 +1,4 @@
-import type { PushHint } from '@sipfleet/contract';
+import type { PushHint, RunCheck, ScheduleHint } from '@sipfleet/contract';
 
 /** What the hub uses of a WebSocket (package ws). */
 export interface PushSocket {
@@ -15,6 +15,10 @@ export interface Hub {
   connected(agentId: string): boolean;
   /** Tells every agent of these sites that there may be something new. */
   hint(sites: readonly string[], generation: number): void;
+  /** Tells every agent of these sites that its check schedule may be another. */
+  scheduleChanged(sites: readonly string[]): void;
+  /** Has one agent make a check now. False: it has no connection here. */
+  runCheck(agentId: string, check: Omit<RunCheck, 'type'>): boolean;
   /** Ends the connections of an agent that was revoked. */
   disconnect(agentId: string): void;
   /** Ends all connections; resolves when they have ended. Safe to call twice. */
@@ -35,8 +39,11 @@ interface Connection {
   alive: boolean;
 }
 
-/** @param pingIntervalMs a connection that leaves a ping unanswered for this long is cut */
-export function createHub(pingIntervalMs = 30_000): Hub {
+/**
+ * @param pingIntervalMs a connection that leaves a ping unanswered for this long is cut
+ * @param onLost called when the last connection of an agent has ended
+ */
+export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => void = () => {}): Hub {
   const connections = new Set<Connection>();
   let closed = false;
 
@@ -52,6 +59,18 @@ export function createHub(pingIntervalMs = 30_000): Hub {
   }, pingIntervalMs);
   pinger.unref();
 
+  /** Every agent asks after a random part of the jitter. */
+  function toSites(
+    sites: readonly string[],
+    message: (site: string, jitterMs: number) => PushHint | ScheduleHint,
+  ): void {
+    for (const site of sites) {
+      const there = [...connections].filter((connection) => connection.site === site);
+      const text = JSON.stringify(message(site, jitterFor(there.length)));
+      for (const { socket } of there) socket.send(text);
+    }
+  }
+
   return {
     add({ agentId, site }, socket) {
       if (closed) {
@@ -64,18 +83,24 @@ export function createHub(pingIntervalMs = 30_000): Hub {
       socket.on('pong', () => {
         connection.alive = true;
       });
-      socket.on('close', () => connections.delete(connection));
+      socket.on('close', () => {
+        connections.delete(connection);
+        if (!closed && ![...connections].some((c) => c.agentId === agentId)) onLost(agentId);
+      });
       // ws closes the socket itself after an error; without a listener the error would end the process.
       socket.on('error', () => socket.terminate());
     },
     connected: (agentId) => [...connections].some((connection) => connection.agentId === agentId),
     hint(sites, generation) {
-      for (const site of sites) {
-        const there = [...connections].filter((connection) => connection.site === site);
-        const hint: PushHint = { type: 'snapshot', site, generation, jitterMs: jitterFor(there.length) };
-        const text = JSON.stringify(hint);
-        for (const { socket } of there) socket.send(text);
-      }
+      toSites(sites, (site, jitterMs) => ({ type: 'snapshot', site, generation, jitterMs }));
+    },
+    scheduleChanged(sites) {
+      toSites(sites, (site, jitterMs) => ({ type: 'schedule', site, jitterMs }));
+    },
+    runCheck(agentId, check) {
+      const connection = [...connections].find((c) => c.agentId === agentId);
+      connection?.socket.send(JSON.stringify({ type: 'check', ...check } satisfies RunCheck));
+      return connection !== undefined;
     },
     disconnect(agentId) {
       for (const connection of connections)

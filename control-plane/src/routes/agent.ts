@@ -1,4 +1,4 @@
-import { AgentReport, Snapshot, Target } from '@sipfleet/contract';
+import { AgentReport, SIGNATURE_HEADER, Snapshot, Target } from '@sipfleet/contract';
 import { AuthError } from '../auth/auth-error.ts';
 import type { AppDeps } from './deps.ts';
 import { agentGuard } from './guards.ts';
@@ -15,7 +15,7 @@ export function agentRoutes(app: App, deps: AppDeps): void {
     {
       method: 'get',
       path: '/v1/agent/snapshot',
-      summary: 'What this agent should run, as canonical JSON whose SHA-256 is the ETag',
+      summary: `What this agent should run, as canonical JSON whose SHA-256 is the ETag, signed in ${SIGNATURE_HEADER}`,
       guard,
       answers: {
         200: { description: 'The snapshot', schema: Snapshot },
@@ -28,7 +28,9 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       c.header('etag', etagOf(etag));
       // It carries keys.
       c.header('cache-control', 'no-store');
-      return isKnown(c, etagOf(etag)) ? c.body(null, 304) : c.body(body, 200, { 'content-type': 'application/json' });
+      if (isKnown(c, etagOf(etag))) return c.body(null, 304);
+      c.header(SIGNATURE_HEADER, await deps.signer.sign('snapshot', body));
+      return c.body(body, 200, { 'content-type': 'application/json' });
     },
   );
 
@@ -47,6 +49,7 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       const { agentId, site } = c.get('agent');
       if (!(await deps.store.recordReport(agentId, body, new Date(deps.now()).toISOString())))
         throw new AuthError(401, `agent ${agentId} was revoked`);
+      deps.checks.reported();
       const { generation, etag } = await deps.current.snapshot(site);
       return c.json({ site, generation, etag }, 200);
     },

@@ -68,6 +68,7 @@ function enrolRoute(app: App, deps: AppDeps): void {
         agentId: newAgentId(deps.randomBytes),
         name: body.name,
         publicKey: body.publicKey.x,
+        sealKey: body.sealKey?.x ?? null,
         version: body.version,
         at: new Date(deps.now()).toISOString(),
       });
@@ -75,7 +76,7 @@ function enrolRoute(app: App, deps: AppDeps): void {
       if (outcome.status !== 'enrolled') throw new AuthError(401, REFUSED[outcome.status]);
       const { agentId, number, site } = outcome;
       deps.log.info({ agent: agentId, name: body.name, site }, 'an agent joined');
-      return c.json({ agentId, number, site }, 201);
+      return c.json({ agentId, number, site, signingKey: await deps.signer.current() }, 201);
     },
   );
 }

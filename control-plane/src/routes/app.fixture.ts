@@ -1,15 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { type Resource, Site } from '@sipfleet/contract';
+import { type Resource, type RunCheck, Site } from '@sipfleet/contract';
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import type { Problem } from '../api.ts';
 import { createApp } from '../app.ts';
 import { hashSecret, newSecret } from '../auth/secret.ts';
 import { farm } from '../domain/configuration.fixture.ts';
 import type { Role } from '../domain/identity.ts';
+import { type CheckPlans, createCheckPlans } from '../store/check-plans.ts';
 import { createCommit } from '../store/commit.ts';
 import { createCurrent } from '../store/current.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
+import { memoryKeys } from '../vault/keys.fixture.ts';
+import { createSigner } from '../vault/signer.ts';
+import { createVault } from '../vault/vault.ts';
 import type { App } from './route.ts';
 
 export interface Asked {
@@ -22,17 +26,24 @@ export interface Asked {
 export interface TestApp {
   app: App;
   store: Store;
+  checks: CheckPlans;
   /** Everything that was logged, as JSON lines. */
   logged: string[];
   /** What the hub was told. */
-  hub: { connectedIds: Set<string>; disconnected: string[] };
+  hub: {
+    connectedIds: Set<string>;
+    disconnected: string[];
+    runs: (Omit<RunCheck, 'type'> & { agentId: string })[];
+    rescheduled: string[];
+  };
   /** Milliseconds since the epoch; may be moved. */
   clock: { now: number };
   token(role: Role): Promise<string>;
   /** Asks with a token of the role, `null`: without, or with any other token as it is. */
   ask(method: string, path: string, options?: AskOptions): Promise<Asked>;
   put(resource: Resource, headers?: Record<string, string>): Promise<Asked>;
-  enrol(site?: string): Promise<{ agentId: string; number: number; jwt: () => Promise<string> }>;
+  /** `sealKey`: the agent's X25519 JWK. */
+  enrol(site?: string, sealKey?: object): Promise<{ agentId: string; number: number; jwt: () => Promise<string> }>;
 }
 
 export interface AskOptions {
@@ -56,14 +67,28 @@ export function testApp(): TestApp {
   const logged: string[] = [];
   const line = (fields: object, message: string) => logged.push(JSON.stringify({ ...fields, message }));
   const log = { debug: line, info: line, error: line };
-  const hub = { connectedIds: new Set<string>(), disconnected: [] as string[] };
+  const hub: TestApp['hub'] = { connectedIds: new Set(), disconnected: [], runs: [], rescheduled: [] };
+  const changed = (sites: readonly string[]) => hub.rescheduled.push(...sites);
+  const checks = createCheckPlans({ store, current, now, changed, log });
+  const keys = memoryKeys();
+  const secrets = createVault(keys);
   const app = createApp({
     store,
     current,
-    commit: createCommit({ store, current, now, randomBytes, onCommit: () => {} }),
+    commit: createCommit({ store, current, secrets, now, randomBytes, onCommit: () => {} }),
+    secrets,
+    signer: createSigner({ store, keys, now }),
     now,
     randomBytes,
-    hub: { connected: (id) => hub.connectedIds.has(id), disconnect: (id) => hub.disconnected.push(id) },
+    checks,
+    hub: {
+      connected: (id) => hub.connectedIds.has(id),
+      disconnect: (id) => hub.disconnected.push(id),
+      runCheck: (agentId, check) => {
+        if (hub.connectedIds.has(agentId)) hub.runs.push({ agentId, ...check });
+        return hub.connectedIds.has(agentId);
+      },
+    },
     log,
   });
 
@@ -91,16 +116,22 @@ export function testApp(): TestApp {
   const put = (resource: Resource, headers: Record<string, string> = CREATE) =>
     ask('PUT', `/v1/${resource.kind.toLowerCase()}s/${resource.name}`, { body: resource, headers });
 
-  async function enrol(site = 'milan') {
+  async function enrol(site = 'milan', sealKey?: object) {
     const joined = await ask('POST', '/v1/join-tokens', { body: { site } });
     const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
     const { kty, crv, x } = await exportJWK(publicKey);
-    const body = { joinToken: joined.body.token, name: 'edge-1', publicKey: { kty, crv, x }, version: '1.0.0' };
+    const body = {
+      joinToken: joined.body.token,
+      name: 'edge-1',
+      publicKey: { kty, crv, x },
+      version: '1.0.0',
+      ...(sealKey && { sealKey }),
+    };
     const { agentId, number } = (await ask('POST', '/v1/agents/enrol', { as: null, body })).body;
     return { agentId, number, jwt: () => signJwt(agentId, privateKey, clock.now) };
   }
 
-  return { app, store, logged, hub, clock, token, ask, put, enrol };
+  return { app, store, checks, logged, hub, clock, token, ask, put, enrol };
 }
 
 /** As an agent does it: a minute long. */

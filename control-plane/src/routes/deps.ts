@@ -1,4 +1,8 @@
+import type { RunCheck } from '@sipfleet/contract';
 import type { AgentRecord, ApiToken } from '../domain/identity.ts';
+import type { SecretSealer } from '../domain/secrets.ts';
+import type { Signer } from '../domain/signing.ts';
+import type { CheckPlans } from '../store/check-plans.ts';
 import type { Commit } from '../store/commit.ts';
 import type { Current } from '../store/current.ts';
 import type { Store } from '../store/store.ts';
@@ -8,10 +12,18 @@ export interface AppDeps {
   store: Store;
   current: Current;
   commit: Commit;
+  secrets: SecretSealer;
+  signer: Signer;
   /** Milliseconds since the epoch. */
   now: () => number;
   randomBytes: (length: number) => Uint8Array;
-  hub: { connected(agentId: string): boolean; disconnect(agentId: string): void };
+  hub: {
+    connected(agentId: string): boolean;
+    disconnect(agentId: string): void;
+    /** False: the agent has no connection here. */
+    runCheck(agentId: string, check: Omit<RunCheck, 'type'>): boolean;
+  };
+  checks: CheckPlans;
   log: Log;
 }
 

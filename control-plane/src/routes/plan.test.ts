@@ -25,7 +25,7 @@ test('all schema faults of all resources, each with the index of its resource', 
   const asked = await plan([milan, { kind: 'Farmm' }, { ...milan, colour: 'red' }, 'text']);
   expect(asked.status).toBe(422);
   expect(problemOf(asked).faults).toEqual([
-    { resource: 1, field: 'kind', found: '"Farmm"', allowed: 'one of Site, Farm' },
+    { resource: 1, field: 'kind', found: '"Farmm"', allowed: 'one of Site, Farm, Secret' },
     {
       resource: 2,
       field: 'colour',
@@ -33,7 +33,7 @@ test('all schema faults of all resources, each with the index of its resource', 
       allowed: 'one of kind, name, description',
       message: 'unknown field',
     },
-    { resource: 3, field: '', found: '"text"', allowed: 'a mapping with a kind: Site or Farm' },
+    { resource: 3, field: '', found: '"text"', allowed: 'a mapping with a kind: Site or Farm or Secret' },
   ]);
 });
 

@@ -25,7 +25,7 @@ export function planRoute(app: App, deps: AppDeps): void {
       // Across resources only a set makes sense that is whole: else one typing error is reported as many.
       if (faults.length === 0) faults.push(...validateChanges(configuration, resources));
       if (faults.length > 0) throw new ValidationError(faults);
-      return c.json({ changes: planChanges(configuration, resources) }, 200);
+      return c.json({ changes: await planChanges(configuration, resources, deps.secrets) }, 200);
     },
   );
 }

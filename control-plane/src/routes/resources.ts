@@ -1,7 +1,8 @@
 import { KINDS, type Kind, type Resource, resourceName, show, ValidationError } from '@sipfleet/contract';
 import { z } from 'zod';
-import { PageQuery, page, StoredFarm, StoredSite } from '../api.ts';
+import { PageQuery, page, StoredFarm, StoredSecret, StoredSite } from '../api.ts';
 import type { StoredResource } from '../domain/configuration.ts';
+import { viewOf } from '../domain/secrets.ts';
 import { someOf } from '../domain/validate.ts';
 import type { CommitOutcome } from '../store/commit.ts';
 import type { AppDeps } from './deps.ts';
@@ -10,13 +11,13 @@ import { etagOf, expectationOf, isKnown } from './preconditions.ts';
 import { ProblemError } from './problems.ts';
 import { type App, addRoute } from './route.ts';
 
-const COLLECTION = { Site: '/v1/sites', Farm: '/v1/farms' } as const;
-const STORED: Record<Kind, z.ZodType> = { Site: StoredSite, Farm: StoredFarm };
+const COLLECTION = { Site: '/v1/sites', Farm: '/v1/farms', Secret: '/v1/secrets' } as const;
+const STORED: Record<Kind, z.ZodType> = { Site: StoredSite, Farm: StoredFarm, Secret: StoredSecret };
 
 const byName = z.strictObject({ name: resourceName });
 const IF_MATCH = { 'If-Match': '"REVISION": the one that was read; without it 428' };
 
-/** Sites and farms: PUT, GET, list, DELETE. */
+/** Sites, farms and Secrets: PUT, GET, list, DELETE. */
 export function resourceRoutes(app: App, deps: AppDeps): void {
   for (const kind of Object.keys(KINDS) as Kind[]) {
     putRoute(app, deps, kind);
@@ -26,8 +27,12 @@ export function resourceRoutes(app: App, deps: AppDeps): void {
   }
 }
 
-/** What operators see of a resource: not a farm's keys. */
-const publicOf = ({ spec, revision, updatedAt }: StoredResource) => ({ spec, revision, updatedAt });
+/** What operators see of a resource: neither a farm's keys nor a Secret's values. */
+const publicOf = ({ spec, revision, updatedAt }: StoredResource) => ({
+  spec: spec.kind === 'Secret' ? viewOf(spec) : spec,
+  revision,
+  updatedAt,
+});
 
 function putRoute(app: App, deps: AppDeps, kind: Kind): void {
   addRoute(

@@ -1,8 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Kind, Resource, TokenKey } from '@sipfleet/contract';
+import type { Farm, Kind, Resource, Site, TokenKey } from '@sipfleet/contract';
 import { affectedSites, departuresAfter } from '../domain/compile.ts';
-import { type Configuration, find, type StoredFarm, type StoredResource } from '../domain/configuration.ts';
+import {
+  type Configuration,
+  find,
+  type StoredFarm,
+  type StoredResource,
+  type StoredSecret,
+  type StoredSpec,
+} from '../domain/configuration.ts';
 import { sameSpec } from '../domain/plan.ts';
+import { type SecretSealer, sameSecret, sitesOfSecret, usersOfSecret } from '../domain/secrets.ts';
 import { type ResourceFault, usersOfSite, validateChanges } from '../domain/validate.ts';
 import type { Current } from './current.ts';
 import type { ResourceWrite, Store } from './store.ts';
@@ -29,6 +37,7 @@ export type CommitOutcome =
 export interface CommitDeps {
   store: Store;
   current: Current;
+  secrets: SecretSealer;
   /** Milliseconds since the epoch. */
   now: () => number;
   randomBytes: (length: number) => Uint8Array;
@@ -90,11 +99,12 @@ async function decide(
   const base = { base: configuration.revision, actor, at, ...consequences(configuration, change) };
 
   if (change.action === 'put') {
-    if (stored !== undefined && sameSpec(stored, change.spec)) return { status: 'unchanged', stored };
+    const spec = await storable(deps.secrets, change.spec, stored);
+    if (stored !== undefined && isSame(stored, spec)) return { status: 'unchanged', stored };
     const faults = validateChanges(configuration, [change.spec]);
     if (faults.length > 0) return { status: 'invalid', faults };
     const tokenKeys = (stored as StoredFarm | undefined)?.tokenKeys ?? newTokenKeys(change.spec, deps.randomBytes);
-    return { ...base, action: 'put', spec: change.spec, tokenKeys, expected: stored?.revision ?? null };
+    return { ...base, action: 'put', spec, tokenKeys, expected: stored?.revision ?? null };
   }
   if (stored === undefined) return { status: 'stale', actual: null };
   if (kind === 'Site') {
@@ -102,8 +112,24 @@ async function decide(
     const agents = await agentsAt(deps.store, name);
     if (farms.length + agents.length > 0) return { status: 'in-use', farms, agents };
   }
+  if (kind === 'Secret') {
+    const farms = usersOfSecret(configuration, name);
+    if (farms.length > 0) return { status: 'in-use', farms, agents: [] };
+  }
   return { ...base, action: 'delete', kind, name, expected: stored.revision };
 }
+
+/** A resource as stores may see it. */
+async function storable(
+  secrets: SecretSealer,
+  spec: Resource,
+  stored: StoredResource | undefined,
+): Promise<StoredSpec> {
+  return spec.kind === 'Secret' ? secrets.seal(spec, (stored as StoredSecret | undefined)?.spec) : spec;
+}
+
+const isSame = (stored: StoredResource, spec: StoredSpec): boolean =>
+  spec.kind === 'Secret' ? sameSecret((stored as StoredSecret).spec, spec) : sameSpec(stored, spec as Site | Farm);
 
 function holds(expectation: Expectation, stored: StoredResource | undefined): boolean {
   if (expectation === 'absent') return stored === undefined;
@@ -111,10 +137,11 @@ function holds(expectation: Expectation, stored: StoredResource | undefined): bo
   return stored?.revision === expectation.revision;
 }
 
-/** Which sites' snapshots change, and which the farm leaves. A site alone changes no snapshot. */
+/** Which sites' snapshots change, and which the farm leaves. A site alone changes no snapshot; a Secret those of the farms that name it. */
 function consequences(configuration: Configuration, change: Change['change']) {
   const { kind, name } = change.action === 'put' ? change.spec : change;
   if (kind === 'Site') return { affects: [] };
+  if (kind === 'Secret') return { affects: sitesOfSecret(configuration, name) };
   const before = configuration.farms.get(name)?.spec;
   const after = change.action === 'put' && change.spec.kind === 'Farm' ? change.spec : undefined;
   return {

@@ -1,6 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { type AgentReport, Farm, type Resource, Site } from '@sipfleet/contract';
+import { type AgentReport, Farm, type Resource, type Secret, Site } from '@sipfleet/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { StoredSpec } from '../domain/configuration.ts';
+import type { SealedSecret } from '../domain/secrets.ts';
+import { memoryKeys } from '../vault/keys.fixture.ts';
+import { createVault } from '../vault/vault.ts';
 import { type Commit, createCommit } from './commit.ts';
 import { createCurrent } from './current.ts';
 import type { Enrolment, PageOf, PageRequest, PutWrite, Store } from './store.ts';
@@ -41,8 +45,9 @@ async function everything<T>(list: (page: PageRequest) => Promise<PageOf<T>>, li
 /** What both stores must do. `open` gives an empty store each time. */
 export function storeContract(open: () => Promise<Store>): void {
   let store: Store;
+  const secrets = createVault(memoryKeys());
   /** A write as it would follow on from what is stored now. */
-  async function put(spec: Resource, over: Partial<PutWrite> = {}) {
+  async function put(spec: StoredSpec, over: Partial<PutWrite> = {}) {
     const stored = await store.get(spec.kind, spec.name);
     return store.write({
       action: 'put',
@@ -75,6 +80,7 @@ export function storeContract(open: () => Promise<Store>): void {
         revision: 0,
         sites: new Map(),
         farms: new Map(),
+        secrets: new Map(),
         departures: new Map(),
       });
       expect(await store.get('Site', 'milan')).toBeUndefined();
@@ -177,6 +183,54 @@ export function storeContract(open: () => Promise<Store>): void {
     });
   });
 
+  fresh('secrets', () => {
+    const CANARY = 'canary-in-a-coal-mine';
+    const secret = (data: Secret['data']): Secret => ({ kind: 'Secret', name: 'tls', data });
+    const commits = () => {
+      const current = createCurrent(store);
+      const now = () => Date.parse(AT);
+      return createCommit({ store, current, secrets, now, randomBytes: () => new Uint8Array(16), onCommit: () => {} });
+    };
+    const write = (spec: Resource, expectation: 'absent' | 'present') =>
+      commits()({ change: { action: 'put', spec }, expectation, actor: 'tester' });
+
+    test('a Secret is stored sealed, found, listed, and part of the configuration', async () => {
+      expect(await write(secret({ privateKey: CANARY }), 'absent')).toMatchObject({ status: 'created' });
+      const stored = await store.get('Secret', 'tls');
+      expect(stored).toMatchObject({ revision: 1, spec: { kind: 'Secret', name: 'tls' } });
+      expect(JSON.stringify(stored)).not.toContain(CANARY);
+      expect(await secrets.open(stored?.spec as SealedSecret)).toEqual({ privateKey: CANARY });
+      expect((await store.list('Secret', { limit: 10 })).items).toEqual([stored]);
+      expect((await store.configuration()).secrets).toEqual(new Map([['tls', stored]]));
+    });
+
+    test('the same values are no new revision; another value is one', async () => {
+      expect(await write(secret({ privateKey: CANARY }), 'present')).toMatchObject({ status: 'unchanged' });
+      expect(await write(secret({ privateKey: 'another' }), 'present')).toMatchObject({ status: 'updated' });
+      expect(await store.revision()).toBe(2);
+      expect((await store.audit({ limit: 10 })).items.map(({ action, kind }) => [action, kind])).toEqual([
+        ['create', 'Secret'],
+        ['update', 'Secret'],
+      ]);
+    });
+
+    test('the largest Secret that there may be fits', async () => {
+      const value = 'x'.repeat(65_000);
+      const data = { a: value, b: value, c: value, d: value };
+      expect(await write(secret(data), 'present')).toMatchObject({ status: 'updated' });
+      expect(await secrets.open((await store.get('Secret', 'tls'))?.spec as SealedSecret)).toEqual(data);
+    });
+
+    test('signing keys are kept in order, and a sequence is taken once', async () => {
+      const key = (sequence: number) => ({ sequence, x: `x${sequence}`, signature: 's', wrapped: 'w', createdAt: AT });
+      expect(await store.signingKeys()).toEqual([]);
+      expect(await store.addSigningKey(key(1))).toBe(true);
+      expect(await store.addSigningKey(key(2))).toBe(true);
+      expect(await store.addSigningKey({ ...key(2), x: 'other' })).toBe(false);
+      expect(await store.signingKeys()).toEqual([key(1), key(2)]);
+    });
+  });
+
   fresh('concurrency', () => {
     test('50 writers of one site and of 50 farms: no lost update, no gap or double in the revisions', async () => {
       // Five processes with ten writers each, as far as the store can tell.
@@ -184,6 +238,7 @@ export function storeContract(open: () => Promise<Store>): void {
         createCommit({
           store,
           current: createCurrent(store),
+          secrets,
           now: () => Date.parse(AT),
           randomBytes: (length) => new Uint8Array(length).fill(7),
           onCommit: () => {},
@@ -217,7 +272,7 @@ export function storeContract(open: () => Promise<Store>): void {
     });
 
     test('what is wrong together is not stored: two farms on one port, a site deleted under a farm', async () => {
-      const deps = { store, now: () => Date.parse(AT), onCommit: () => {} };
+      const deps = { store, secrets, now: () => Date.parse(AT), onCommit: () => {} };
       const process = () =>
         createCommit({ ...deps, current: createCurrent(store), randomBytes: (length) => new Uint8Array(length) });
       const commit = process();
@@ -259,6 +314,7 @@ export function storeContract(open: () => Promise<Store>): void {
       agentId: `agt_${randomUUID().replaceAll('-', '').slice(0, 20)}`,
       name: 'edge-1',
       publicKey: randomUUID(),
+      sealKey: null,
       version: '1.0.0',
       at: AT,
       ...over,
@@ -288,6 +344,7 @@ export function storeContract(open: () => Promise<Store>): void {
         name: 'edge-1',
         site: 'milan',
         publicKey: first.publicKey,
+        sealKey: null,
         version: '1.0.0',
         firstSeenAt: AT,
         lastReportAt: null,
@@ -329,6 +386,17 @@ export function storeContract(open: () => Promise<Store>): void {
       const agents = await everything((page) => store.agents(page), 7);
       expect(agents.length).toBe(22);
       expect(new Set(agents.map((agent) => agent.number)).size).toBe(22);
+    });
+
+    test('a key to seal to comes with the enrolment or later, and replaces the one before', async () => {
+      await joinToken('sealed');
+      const { agentId } = (await store.enrol(enrolment('sealed', { sealKey: 'first' }))) as { agentId: string };
+      expect((await store.agent(agentId))?.sealKey).toBe('first');
+      expect(await store.setSealKey(agentId, 'second')).toBe(true);
+      expect((await store.agent(agentId))?.sealKey).toBe('second');
+      await store.deleteAgent(agentId);
+      expect(await store.setSealKey(agentId, 'third')).toBe(false);
+      expect(await store.agent(agentId)).toBeUndefined();
     });
 
     test('a report is kept with its agent, and a deleted agent stays deleted', async () => {

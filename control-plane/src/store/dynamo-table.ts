@@ -26,10 +26,11 @@ export type Values = Readonly<Record<string, string | number | Uint8Array>>;
  * | pk            | sk                   | holds                                                          |
  * |---------------|----------------------|----------------------------------------------------------------|
  * | `CONFIG`      | `Revision`           | the global revision                                            |
- * | `CONFIG`      | `Site#name`, `Farm#name`, `Departure#farm` | resources, and the sites a farm has left |
+ * | `CONFIG`      | `Site#name`, `Farm#name`, `Secret#name`, `Departure#farm` | resources, and the sites a farm has left |
  * | `AUDIT`, `OUTBOX` | revision, 12 digits | one entry per write                                        |
  * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
  * | `AGENT`       | agent id             | identity and last report                                       |
+ * | `SIGNING_KEY` | sequence, 5 digits   | a key that snapshots are signed with, its private half wrapped |
  * | `NUMBER`      | `Last`, number, 5 digits | the number given last; one item per number taken           |
  */
 export const key = {
@@ -42,6 +43,7 @@ export const key = {
   joinToken: (hash: string) => ({ pk: `JOIN_TOKEN#${hash}`, sk: '-' }),
   agent: (agentId: string) => ({ pk: 'AGENT', sk: agentId }),
   number: (number: number) => ({ pk: 'NUMBER', sk: digits(number, 5) }),
+  signingKey: (sequence: number) => ({ pk: 'SIGNING_KEY', sk: digits(sequence, 5) }),
   lastNumber: { pk: 'NUMBER', sk: 'Last' },
 };
 export type Key = { pk: string; sk: string };

@@ -72,7 +72,7 @@ describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
       affects: [],
     });
     await store.putJoinToken({ hash: 'j', site: 'milan', createdAt: at, expiresAt: '2100-01-01T00:00:00.000Z' });
-    await store.enrol({ tokenHash: 'j', agentId: 'agt_1', name: 'a', publicKey: 'x', version: '1', at });
+    await store.enrol({ tokenHash: 'j', agentId: 'agt_1', name: 'a', publicKey: 'x', sealKey: null, version: '1', at });
     const report: AgentReport = {
       version: '1',
       uptimeSeconds: 1,

@@ -2,8 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import type { AgentReport, Farm, Kind, Site, TokenKey } from '@sipfleet/contract';
-import type { Configuration, Departures, StoredFarm, StoredResource } from '../domain/configuration.ts';
-import { type AgentRecord, MAX_AGENT_NUMBER, type Role } from '../domain/identity.ts';
+import type {
+  Configuration,
+  Departures,
+  StoredFarm,
+  StoredResource,
+  StoredSecret,
+  StoredSpec,
+} from '../domain/configuration.ts';
+import { type AgentRecord, MAX_AGENT_NUMBER, type Role, type StoredSigningKey } from '../domain/identity.ts';
 import { conditions, type Item, key, numberOf, type Table, tableOf, textOf } from './dynamo-table.ts';
 import {
   type AuditEntry,
@@ -79,7 +86,11 @@ export function openDynamoStore(client: DynamoDBClient, tableName: string): Stor
         { version: report.version, lastReportAt: at, report: packReport(report) },
         conditions.present,
       ),
+    setSealKey: (agentId, sealKey) => table.update(key.agent(agentId), { sealKey }, conditions.present),
     deleteAgent: (agentId) => deleteAgent(table, agentId),
+    signingKeys: async () => (await table.query('SIGNING_KEY')).map(readSigningKey),
+    addSigningKey: ({ sequence, ...rest }) =>
+      table.update(key.signingKey(sequence), { sequence, ...rest }, conditions.absent),
     async close() {
       client.destroy();
     },
@@ -107,14 +118,16 @@ async function readConfiguration(table: Table): Promise<Configuration> {
 function configurationOf(items: Item[], revision: number): Configuration {
   const sites = new Map<string, StoredResource<Site>>();
   const farms = new Map<string, StoredFarm>();
+  const secrets = new Map<string, StoredSecret>();
   const departures = new Map<string, Departures>();
   for (const item of items) {
     const [kind, name = ''] = textOf(item, 'sk').split('#');
     if (kind === 'Site') sites.set(name, readResource(item) as StoredResource<Site>);
     else if (kind === 'Farm') farms.set(name, readFarm(item));
+    else if (kind === 'Secret') secrets.set(name, readResource(item) as StoredSecret);
     else if (kind === 'Departure') departures.set(name, JSON.parse(textOf(item, 'sites')) as Departures);
   }
-  return { revision, sites, farms, departures };
+  return { revision, sites, farms, secrets, departures };
 }
 
 async function writeResource(table: Table, write: ResourceWrite): Promise<WriteOutcome> {
@@ -165,7 +178,7 @@ async function enrol(table: Table, enrolment: Enrolment): Promise<EnrolOutcome> 
     const last = lastItem === undefined ? 0 : numberOf(lastItem, 'number');
     const number = await freeNumber(table, last);
     if (number === undefined) return { status: 'full' };
-    const { agentId, name, publicKey, version, at } = enrolment;
+    const { agentId, name, publicKey, sealKey, version, at } = enrolment;
     const done = await table.transact([
       set(
         key.joinToken(enrolment.tokenHash),
@@ -175,7 +188,11 @@ async function enrol(table: Table, enrolment: Enrolment): Promise<EnrolOutcome> 
       check(key.resource('Site', site), conditions.present),
       set(key.lastNumber, { number }, last === 0 ? conditions.absent : conditions.equals('number', last)),
       put(key.number(number), { agentId }, conditions.absent),
-      put(key.agent(agentId), { number, name, site, publicKey, version, firstSeenAt: at }, conditions.absent),
+      put(
+        key.agent(agentId),
+        { number, name, site, publicKey, ...(sealKey === null ? {} : { sealKey }), version, firstSeenAt: at },
+        conditions.absent,
+      ),
     ]);
     if (done) return { status: 'enrolled', agentId, number, site };
     await backOff(attempt);
@@ -223,7 +240,7 @@ function packReport(report: AgentReport): Uint8Array {
 
 function readResource(item: Item): StoredResource {
   return {
-    spec: JSON.parse(textOf(item, 'spec')) as Site | Farm,
+    spec: JSON.parse(textOf(item, 'spec')) as StoredSpec,
     revision: numberOf(item, 'revision'),
     updatedAt: textOf(item, 'updatedAt'),
   };
@@ -253,9 +270,20 @@ function readAgent(item: Item): AgentRecord {
     name: textOf(item, 'name'),
     site: textOf(item, 'site'),
     publicKey: textOf(item, 'publicKey'),
+    sealKey: item.sealKey?.S ?? null,
     version: textOf(item, 'version'),
     firstSeenAt: textOf(item, 'firstSeenAt'),
     lastReportAt: item.lastReportAt?.S ?? null,
     report: packed === undefined ? null : (JSON.parse(gunzipSync(packed).toString()) as AgentReport),
+  };
+}
+
+function readSigningKey(item: Item): StoredSigningKey {
+  return {
+    sequence: numberOf(item, 'sequence'),
+    x: textOf(item, 'x'),
+    signature: textOf(item, 'signature'),
+    wrapped: textOf(item, 'wrapped'),
+    createdAt: textOf(item, 'createdAt'),
   };
 }

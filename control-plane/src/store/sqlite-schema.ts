@@ -1,7 +1,4 @@
-/** `PRAGMA user_version` of a file written by this version. */
-export const SCHEMA_VERSION = 1;
-
-/** Run inside a transaction: a process killed half-way leaves version 0 and no table. */
+/** Version 1. Run inside a transaction: a process killed half-way leaves version 0 and no table. */
 export const SCHEMA = `
 -- One row: the global revision, and the agent number given last.
 CREATE TABLE global (
@@ -67,6 +64,22 @@ CREATE TABLE agent (
   last_report_at TEXT,
   report TEXT
 ) STRICT;
-
-PRAGMA user_version = ${SCHEMA_VERSION};
 `;
+
+/** From the version that is the index + 1 to the one after it. A new file goes through all of them. */
+export const MIGRATIONS: readonly string[] = [
+  `
+ALTER TABLE agent ADD COLUMN seal_key TEXT;
+
+CREATE TABLE signing_key (
+  sequence INTEGER PRIMARY KEY,
+  x TEXT NOT NULL,
+  signature TEXT NOT NULL,
+  wrapped TEXT NOT NULL,
+  created_at TEXT NOT NULL
+) STRICT;
+`,
+];
+
+/** `PRAGMA user_version` of a file written by this version. */
+export const SCHEMA_VERSION = MIGRATIONS.length + 1;

@@ -6,6 +6,7 @@ import { Site } from '@sipfleet/contract';
 import { afterAll, describe, expect, test } from 'vitest';
 import { storeContract } from './contract.suite.ts';
 import { openSqliteStore } from './sqlite.ts';
+import { SCHEMA } from './sqlite-schema.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'sipfleet-store-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -46,6 +47,22 @@ test('two processes on one file see each other and cannot overtake', async () =>
   expect((await b.write(write('turin', 0))).status).toBe('moved');
   await a.close();
   await b.close();
+});
+
+test('a file of the first version is taken over with what it holds', async () => {
+  const path = file();
+  const db = new DatabaseSync(path);
+  db.exec(SCHEMA);
+  db.exec("INSERT INTO agent VALUES ('agt_1', 1, 'edge-1', 'milan', 'x', '1', '2099-01-01T00:00:00.000Z', NULL, NULL)");
+  db.exec('PRAGMA user_version = 1');
+  db.close();
+  const store = openSqliteStore(path);
+  expect(await store.agent('agt_1')).toMatchObject({ name: 'edge-1', sealKey: null });
+  expect(await store.setSealKey('agt_1', 'k')).toBe(true);
+  await store.close();
+  const again = openSqliteStore(path);
+  expect((await again.agent('agt_1'))?.sealKey).toBe('k');
+  await again.close();
 });
 
 test('a file of a newer version is refused by name, and left as it is', () => {

@@ -1,9 +1,16 @@
 import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { AgentReport, Farm, Kind, Site, TokenKey } from '@sipfleet/contract';
-import type { Configuration, Departures, StoredFarm, StoredResource } from '../domain/configuration.ts';
-import { type AgentRecord, type ApiToken, MAX_AGENT_NUMBER } from '../domain/identity.ts';
-import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
+import type {
+  Configuration,
+  Departures,
+  StoredFarm,
+  StoredResource,
+  StoredSecret,
+  StoredSpec,
+} from '../domain/configuration.ts';
+import { type AgentRecord, type ApiToken, MAX_AGENT_NUMBER, type StoredSigningKey } from '../domain/identity.ts';
+import { MIGRATIONS, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
 import {
   type AuditEntry,
   type Enrolment,
@@ -60,9 +67,11 @@ export function openSqliteStore(file: string): Store {
   function readConfiguration(): Configuration {
     const sites = new Map<string, StoredResource<Site>>();
     const farms = new Map<string, StoredFarm>();
+    const secrets = new Map<string, StoredSecret>();
     for (const row of many('SELECT * FROM resource ORDER BY kind, name')) {
       const stored = readResource(row);
       if (stored.spec.kind === 'Site') sites.set(stored.spec.name, stored as StoredResource<Site>);
+      else if (stored.spec.kind === 'Secret') secrets.set(stored.spec.name, stored as StoredSecret);
       else
         farms.set(stored.spec.name, {
           ...(stored as StoredResource<Farm>),
@@ -72,7 +81,7 @@ export function openSqliteStore(file: string): Store {
     const departures = new Map<string, Departures>();
     for (const row of many('SELECT farm, sites FROM departure'))
       departures.set(String(row.farm), JSON.parse(String(row.sites)) as Departures);
-    return { revision: revision(), sites, farms, departures };
+    return { revision: revision(), sites, farms, secrets, departures };
   }
 
   function writeResource(write: ResourceWrite): WriteOutcome {
@@ -113,13 +122,14 @@ export function openSqliteStore(file: string): Store {
       return { status: 'site-gone' };
     const number = freeNumber();
     if (number === undefined) return { status: 'full' };
-    run('UPDATE join_token SET used_by = ? WHERE hash = ?', enrolment.agentId, enrolment.tokenHash);
+    const { agentId, name, publicKey, sealKey, version, at } = enrolment;
+    run('UPDATE join_token SET used_by = ? WHERE hash = ?', agentId, enrolment.tokenHash);
     run('UPDATE global SET last_agent_number = ?', number);
     run(
-      'INSERT INTO agent (agent_id, number, name, site, public_key, version, first_seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
-      ...[enrolment.agentId, number, enrolment.name, site, enrolment.publicKey, enrolment.version, enrolment.at],
+      'INSERT INTO agent (agent_id, number, name, site, public_key, seal_key, version, first_seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      ...[agentId, number, name, site, publicKey, sealKey, version, at],
     );
-    return { status: 'enrolled', agentId: enrolment.agentId, number, site };
+    return { status: 'enrolled', agentId, number, site };
   }
 
   /** The first free one after the one given last: a number just freed may still stand in tokens of running dialogs. */
@@ -191,7 +201,15 @@ export function openSqliteStore(file: string): Store {
         'UPDATE agent SET report = ?, version = ?, last_report_at = ? WHERE agent_id = ?',
         ...[JSON.stringify(report), report.version, at, agentId],
       ) > 0,
+    setSealKey: async (agentId, sealKey) =>
+      run('UPDATE agent SET seal_key = ? WHERE agent_id = ?', sealKey, agentId) > 0,
     deleteAgent: async (agentId) => run('DELETE FROM agent WHERE agent_id = ?', agentId) > 0,
+    signingKeys: async () => many('SELECT * FROM signing_key ORDER BY sequence').map(readSigningKey),
+    addSigningKey: async ({ sequence, x, signature, wrapped, createdAt }) =>
+      run(
+        'INSERT OR IGNORE INTO signing_key (sequence, x, signature, wrapped, created_at) VALUES (?, ?, ?, ?, ?)',
+        ...[sequence, x, signature, wrapped, createdAt],
+      ) > 0,
     async close() {
       statements.clear();
       if (db.isOpen) db.close();
@@ -212,6 +230,8 @@ function openDatabase(file: string): DatabaseSync {
     if (version > SCHEMA_VERSION)
       throw new Error(`it was written by a newer version (schema ${version}; this one reads up to ${SCHEMA_VERSION})`);
     if (version === 0) db.exec(SCHEMA);
+    for (const migration of MIGRATIONS.slice(Math.max(0, version - 1))) db.exec(migration);
+    db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     db.exec('COMMIT');
     return db;
   } catch (error) {
@@ -224,7 +244,7 @@ const text = (value: unknown) => (value === null ? null : String(value));
 
 function readResource(row: Row): StoredResource {
   return {
-    spec: JSON.parse(String(row.spec)) as Site | Farm,
+    spec: JSON.parse(String(row.spec)) as StoredSpec,
     revision: Number(row.revision),
     updatedAt: String(row.updated_at),
   };
@@ -257,9 +277,20 @@ function readAgent(row: Row): AgentRecord {
     name: String(row.name),
     site: String(row.site),
     publicKey: String(row.public_key),
+    sealKey: text(row.seal_key),
     version: String(row.version),
     firstSeenAt: String(row.first_seen_at),
     lastReportAt: text(row.last_report_at),
     report: row.report === null ? null : (JSON.parse(String(row.report)) as AgentReport),
+  };
+}
+
+function readSigningKey(row: Row): StoredSigningKey {
+  return {
+    sequence: Number(row.sequence),
+    x: String(row.x),
+    signature: String(row.signature),
+    wrapped: String(row.wrapped),
+    createdAt: String(row.created_at),
   };
 }

@@ -1,6 +1,6 @@
-import type { AgentReport, Kind, Resource, TokenKey } from '@sipfleet/contract';
-import type { Configuration, Departures, StoredResource } from '../domain/configuration.ts';
-import type { AgentRecord, ApiToken, JoinToken } from '../domain/identity.ts';
+import type { AgentReport, Kind, TokenKey } from '@sipfleet/contract';
+import type { Configuration, Departures, StoredResource, StoredSpec } from '../domain/configuration.ts';
+import type { AgentRecord, ApiToken, JoinToken, StoredSigningKey } from '../domain/identity.ts';
 
 /**
  * What the control plane remembers. Two implementations, sqlite.ts and dynamo.ts, held to one behaviour by contract.suite.ts.
@@ -42,8 +42,15 @@ export interface Store {
   agents(page: PageRequest): Promise<PageOf<AgentRecord>>;
   /** False: there is no such agent (any more). Never brings one back. */
   recordReport(agentId: string, report: AgentReport, at: string): Promise<boolean>;
+  /** The `x` of the X25519 JWK that Secrets are sealed to from now on. False: there is no such agent. */
+  setSealKey(agentId: string, sealKey: string): Promise<boolean>;
   /** False: there was no such agent. Its number becomes free. */
   deleteAgent(agentId: string): Promise<boolean>;
+
+  /** Oldest first. */
+  signingKeys(): Promise<StoredSigningKey[]>;
+  /** False: there is one of this sequence already. */
+  addSigningKey(key: StoredSigningKey): Promise<boolean>;
 
   /** Safe to call twice. */
   close(): Promise<void>;
@@ -76,7 +83,7 @@ interface WriteBase {
 
 export interface PutWrite extends WriteBase {
   readonly action: 'put';
-  readonly spec: Resource;
+  readonly spec: StoredSpec;
   /** Of a farm. */
   readonly tokenKeys: readonly TokenKey[];
 }
@@ -117,6 +124,8 @@ export interface Enrolment {
   readonly name: string;
   /** The `x` of the Ed25519 JWK. */
   readonly publicKey: string;
+  /** The `x` of the X25519 JWK; null where the agent has none. */
+  readonly sealKey: string | null;
   readonly version: string;
   readonly at: string;
 }

@@ -21,6 +21,8 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: num
     strategy,
     key: { kind: 'user', header: '' },
     names: [],
+    stateful: true,
+    failover: { timeoutMs: 1500, codes: [503], release: true },
     registration: 'path',
     maxExpires: 0,
     backends,

@@ -6,6 +6,12 @@ import { RecentCalls, spreadTurn } from './round-robin.ts';
 /** No backend can serve. */
 export const NONE = -1;
 
+/** Backends that are out of the question for one request, beside those that are down. */
+export interface Excluded {
+  tried(backend: number): boolean;
+}
+const NOBODY: Excluded = { tried: () => false };
+
 /** One tier's turn of round robin. */
 interface Turn {
   order: Uint8Array;
@@ -41,17 +47,17 @@ export class Pool {
   }
 
   /** First candidate of the key's bucket that serves and is not `except`; {@link NONE} where there is none. */
-  byHash(hash: number, except: number): number {
+  byHash(hash: number, except: number, excluded: Excluded = NOBODY): number {
     const at = bucketOf(hash) * RANKS;
     for (let r = 0; r < RANKS; r++) {
       const b = this.#candidates[at + r]!;
       if (b === NO_CANDIDATE) return NONE;
-      if (b !== except && this.serves(b)) return b;
+      if (b !== except && this.serves(b) && !excluded.tried(b)) return b;
     }
     // All ranked ones are out: the rest, from a place of the key's own so that the load spreads.
     for (let i = 0; i < this.size; i++) {
       const b = (hash + i) % this.size;
-      if (b !== except && this.serves(b)) return b;
+      if (b !== except && this.serves(b) && !excluded.tried(b)) return b;
     }
     return NONE;
   }
@@ -60,17 +66,16 @@ export class Pool {
    * Next backend in turn. The call's earlier choice is kept as long as it serves, so that its retransmissions, its ACK, its CANCEL and the
    * authenticated retry of a challenged request meet the same backend. `low`, `high`: hash of the Call-ID; `now` in seconds.
    */
-  inTurn(low: number, high: number, except: number, now: number): number {
+  inTurn(low: number, high: number, except: number, now: number, excluded: Excluded = NOBODY): number {
     const before = this.#calls!.find(low, high, now);
-    const keeps = before >= 0 && before < this.size && before !== except && this.serves(before);
-    const pick = keeps ? before : this.#next(except);
+    const usable = (b: number) => b !== except && this.serves(b) && !excluded.tried(b);
+    const pick = before >= 0 && before < this.size && usable(before) ? before : this.#next(usable);
     if (pick !== NONE) this.#calls!.keep(low, high, pick, now);
     return pick;
   }
 
   /** A turn that falls to a backend that does not serve goes to the next tier, if any; only the last one passes it on among its own. */
-  #next(except: number): number {
-    const usable = (b: number) => b !== except && this.serves(b);
+  #next(usable: (backend: number) => boolean): number {
     for (const turn of this.#turns) {
       const b = advance(turn);
       if (usable(b)) return b;

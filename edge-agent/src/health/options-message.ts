@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { hostPort } from './probe.ts';
 
 /** A response, as far as a probe has to know it. */
 export interface Answer {
@@ -10,17 +11,16 @@ export interface Answer {
 export const OPTIONS_LIMIT = 65_536;
 
 export const isIPv6 = (address: string): boolean => address.includes(':');
-const hostPort = (e: { address: string; port: number }): string =>
-  isIPv6(e.address) ? `[${e.address}]:${e.port}` : `${e.address}:${e.port}`;
 
 /** An OPTIONS outside of any dialog (RFC 3261 §11.1) for the server itself: its Request-URI has no user part. */
 export function optionsRequest(
-  to: { address: string; port: number; transport: 'udp' | 'tcp' },
+  to: { address: string; port: number; transport: 'udp' | 'tcp' | 'tls' },
   from: { address: string; port: number },
   branch: string,
 ): Buffer {
   const own = hostPort(from);
-  const uri = `sip:${hostPort(to)}${to.transport === 'tcp' ? ';transport=tcp' : ''}`;
+  const parameter = to.transport === 'udp' ? '' : `;transport=${to.transport}`;
+  const uri = `sip:${hostPort(to)}${parameter}`;
   return Buffer.from(
     [
       `OPTIONS ${uri} SIP/2.0`,
@@ -30,7 +30,7 @@ export function optionsRequest(
       `To: <${uri}>`,
       `Call-ID: ${randomBytes(12).toString('hex')}`,
       'CSeq: 1 OPTIONS',
-      `Contact: <sip:sipfleet@${own}${to.transport === 'tcp' ? ';transport=tcp' : ''}>`,
+      `Contact: <sip:sipfleet@${own}${parameter}>`,
       'Accept: application/sdp',
       'User-Agent: sipfleet',
       'Content-Length: 0',

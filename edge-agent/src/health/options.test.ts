@@ -1,8 +1,10 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
+import { Check } from '@sipfleet/contract';
 import { afterEach, expect, test } from 'vitest';
-import { type ProbeTarget, probeOptions } from './options.ts';
+import { probeOptions } from './options.ts';
+import type { ProbeTarget } from './probe.ts';
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -50,6 +52,7 @@ const target = (port: number, more: Partial<ProbeTarget> = {}): ProbeTarget => (
   port,
   transport: 'udp',
   localAddress: '127.0.0.1',
+  check: Check.parse({ name: 'ping', type: 'options' }),
   timeoutMs: 5000,
   ...more,
 });
@@ -57,7 +60,7 @@ const target = (port: number, more: Partial<ProbeTarget> = {}): ProbeTarget => (
 test('the request is a complete OPTIONS and comes from the listener address', async () => {
   const peer = await udpPeer(respond('200 OK'));
   const outcome = await probeOptions(target(peer.port, { localAddress: '127.0.0.5' }));
-  expect(outcome).toEqual({ result: 'success', evidence: '200 OK' });
+  expect(outcome).toEqual({ result: 'success', phase: 'answer', evidence: '200 OK' });
   const { text, from } = peer.requests[0]!;
   expect(from).toBe('127.0.0.5');
   expect(text).toMatch(new RegExp(`^OPTIONS sip:127\\.0\\.0\\.1:${peer.port} SIP/2\\.0\r\n`));
@@ -82,13 +85,14 @@ test.for([
   ['408 Request Timeout', 'failure'],
 ] as const)('%s is a %s, and the evidence says which answer it was', async ([status, result]) => {
   const peer = await udpPeer(respond(status));
-  expect(await probeOptions(target(peer.port))).toEqual({ result, evidence: status });
+  expect(await probeOptions(target(peer.port))).toEqual({ result, phase: 'answer', evidence: status });
 });
 
 test('silence ends at the deadline, after retransmissions of the same request', async () => {
   const peer = await udpPeer(() => []);
   expect(await probeOptions(target(peer.port, { timeoutMs: 700 }))).toEqual({
     result: 'failure',
+    phase: 'answer',
     evidence: 'no answer in 0.7s',
   });
   await expect.poll(() => peer.requests.length).toBe(2);
@@ -101,7 +105,7 @@ test('a closed UDP port is noticed through ICMP, long before the deadline', asyn
   const { port } = socket.address();
   socket.close();
   const outcome = await probeOptions(target(port, { timeoutMs: 60_000 }));
-  expect(outcome).toEqual({ result: 'failure', evidence: 'connection refused' });
+  expect(outcome).toEqual({ result: 'failure', phase: 'connect', evidence: 'connection refused' });
 });
 
 test('provisional responses, other branches, other methods and garbage are passed over', async () => {
@@ -112,7 +116,7 @@ test('provisional responses, other branches, other methods and garbage are passe
     respond('100 Trying')(request) as string,
     respond('200 OK', (r) => r.replace('Via: ', 'v :\r\n '))(request) as string,
   ]);
-  expect(await probeOptions(target(peer.port))).toEqual({ result: 'success', evidence: '200 OK' });
+  expect(await probeOptions(target(peer.port))).toEqual({ result: 'success', phase: 'answer', evidence: '200 OK' });
 });
 
 test('an address that this host does not hold is left aside: a standby probes from what it has', async () => {
@@ -140,7 +144,11 @@ test('over TCP the answer is found wherever the stream is cut, behind keepalives
     socket.setNoDelay(true);
     for (const byte of stream) socket.write(byte);
   });
-  expect(await probeOptions(target(port, { transport: 'tcp' }))).toEqual({ result: 'success', evidence: '200 OK' });
+  expect(await probeOptions(target(port, { transport: 'tcp' }))).toEqual({
+    result: 'success',
+    phase: 'answer',
+    evidence: '200 OK',
+  });
 });
 
 test('over TCP a refused, a closed and an endless connection are told apart', async () => {
@@ -163,5 +171,12 @@ test('an aborted probe ends at once', async () => {
   const stop = new AbortController();
   const outcome = probeOptions(target(peer.port, { timeoutMs: 60_000 }), stop.signal);
   stop.abort();
-  expect(await outcome).toEqual({ result: 'failure', evidence: 'probe stopped' });
+  expect(await outcome).toEqual({ result: 'inconclusive', evidence: 'probe stopped' });
+});
+
+test('codes that the operator lists decide alone', async () => {
+  const peer = await udpPeer(respond('404 Not Found'));
+  const only200 = Check.parse({ name: 'ping', type: 'options', codes: [200] });
+  expect(await probeOptions(target(peer.port))).toMatchObject({ result: 'success' });
+  expect(await probeOptions(target(peer.port, { check: only200 }))).toMatchObject({ result: 'failure' });
 });

@@ -1,24 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
 import net from 'node:net';
+import tls from 'node:tls';
+import { acceptsCode } from '@sipfleet/contract';
 import { type Answer, isIPv6, OPTIONS_LIMIT, optionsRequest, readAnswer, StreamAnswers } from './options-message.ts';
-import type { ProbeResult } from './verdict.ts';
-
-/** What a probe is sent to, and from where. */
-export interface ProbeTarget {
-  address: string;
-  port: number;
-  transport: 'udp' | 'tcp';
-  /** The listener's address: a PBX may admit no other. */
-  localAddress: string;
-  timeoutMs: number;
-}
-
-/** What came of one probe. `evidence` says why, for an operator: `503 Service Unavailable`, `no answer in 2s`. */
-export interface ProbeOutcome {
-  result: ProbeResult;
-  evidence: string;
-}
+import { describe, inSeconds, type ProbeOutcome, type ProbeTarget } from './probe.ts';
 
 /** RFC 3261 §17.1.2.1: an unreliable transport sends a request again after T1, then twice as long, up to T2. */
 const T1 = 500;
@@ -44,18 +30,18 @@ export function probeOptions(target: ProbeTarget, signal?: AbortSignal): Promise
       cleanup();
       resolve(outcome);
     };
-    const seconds = `${target.timeoutMs / 1000}s`;
     const deadline = setTimeout(
-      () => finish({ result: 'failure', evidence: `no answer in ${seconds}` }),
+      () => finish({ result: 'failure', phase: 'answer', evidence: `no answer in ${inSeconds(target.timeoutMs)}` }),
       target.timeoutMs,
     );
-    const stopped = (): void => finish({ result: 'failure', evidence: 'probe stopped' });
+    const stopped = (): void => finish({ result: 'inconclusive', evidence: 'probe stopped' });
     if (signal?.aborted) return stopped();
     signal?.addEventListener('abort', stopped, { once: true });
-    const probe = target.transport === 'udp' ? probeUdp : probeTcp;
-    const failed = (error: unknown): void => finish({ result: 'failure', evidence: describe(error as Error) });
+    const probe = target.transport === 'udp' ? probeUdp : probeStream;
+    const failed = (error: unknown): void =>
+      finish({ result: 'failure', phase: 'connect', evidence: describe(error as Error) });
     try {
-      cleanup = probe(target, target.localAddress, { final: (answer) => finish(outcomeOf(answer)), failed });
+      cleanup = probe(target, target.localAddress, { final: (answer) => finish(outcomeOf(answer, target)), failed });
     } catch (error) {
       failed(error);
     }
@@ -67,21 +53,11 @@ interface Callbacks {
   failed(error: NodeJS.ErrnoException): void;
 }
 
-function outcomeOf(answer: Answer): ProbeOutcome {
-  return {
-    result: NOT_SERVING.has(answer.status) ? 'failure' : 'success',
-    evidence: `${answer.status} ${answer.reason}`.trim().slice(0, 120),
-  };
+function outcomeOf(answer: Answer, { check }: ProbeTarget): ProbeOutcome {
+  const serves = acceptsCode(check.codes, answer.status, (status) => !NOT_SERVING.has(status));
+  const evidence = `${answer.status} ${answer.reason}`.trim().slice(0, 120);
+  return { result: serves ? 'success' : 'failure', phase: 'answer', evidence };
 }
-
-const ERRORS: Record<string, string> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection reset',
-  EHOSTUNREACH: 'host unreachable',
-  ENETUNREACH: 'network unreachable',
-  EADDRNOTAVAIL: 'own address not available',
-};
-const describe = (error: NodeJS.ErrnoException): string => ERRORS[error.code ?? ''] ?? error.message.slice(0, 120);
 
 /**
  * A socket of its own per probe, connected: only a connected socket learns of ICMP errors, and a fresh port leaves
@@ -124,20 +100,18 @@ function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Cal
   return close;
 }
 
-function probeTcp(target: ProbeTarget, localAddress: string | undefined, on: Callbacks): () => void {
+function probeStream(target: ProbeTarget, localAddress: string | undefined, on: Callbacks): () => void {
   const branch = newBranch();
   const answers = new StreamAnswers(branch);
   let closeSuccessor: (() => void) | undefined;
-  const socket = net.connect({
-    host: target.address,
-    port: target.port,
-    ...(localAddress === undefined ? {} : { localAddress }),
-  });
+  const { address: host, port } = target;
+  const where = { host, port, ...(localAddress === undefined ? {} : { localAddress }) };
+  const socket = target.transport === 'tls' ? tls.connect({ ...where, ...tlsOptions(target) }) : net.connect(where);
   const close = (): void => {
     socket.destroy();
     closeSuccessor?.();
   };
-  socket.on('connect', () => {
+  socket.on(target.transport === 'tls' ? 'secureConnect' : 'connect', () => {
     const own = { address: socket.localAddress as string, port: socket.localPort as number };
     socket.write(optionsRequest(target, own, branch));
   });
@@ -149,12 +123,24 @@ function probeTcp(target: ProbeTarget, localAddress: string | undefined, on: Cal
   socket.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EADDRNOTAVAIL' || localAddress === undefined) return on.failed(error);
     socket.destroy();
-    closeSuccessor = probeTcp(target, undefined, on);
+    closeSuccessor = probeStream(target, undefined, on);
   });
   socket.on('close', () => {
     if (!closeSuccessor) on.failed(new Error('connection closed without an answer'));
   });
   return close;
+}
+
+function tlsOptions({ tls: options, address }: ProbeTarget): tls.ConnectionOptions {
+  const { verify = true, ca, serverName } = options ?? {};
+  return {
+    rejectUnauthorized: verify,
+    ...(ca !== undefined && { ca }),
+    // SNI holds names only (RFC 6066 §3); the certificate is compared with the address where no name is given.
+    ...(serverName === undefined
+      ? { checkServerIdentity: (_host: string, cert: tls.PeerCertificate) => tls.checkServerIdentity(address, cert) }
+      : { servername: serverName }),
+  };
 }
 
 /** RFC 3261 §8.1.1.7: begins with the magic cookie and is unique to this request. */

@@ -1,32 +1,11 @@
-import type { Clock } from '../ports.ts';
-import type { ProbeOutcome, ProbeTarget } from './options.ts';
-import { combine, judge, type ProbeResult, type State, UNDECIDED, type Verdict } from './verdict.ts';
+import { type BackendHealth, type BackendPorts, type HealthTarget, WatchedBackend } from './backend.ts';
+import type { Phase } from './call/result.ts';
+import type { CheckDefinition, CheckResult, Slot, Timing } from './check-run.ts';
+import type { PassiveSignal } from './passive.ts';
+import type { ProbeOutcome } from './probe.ts';
+import type { ProbeResult, State, Voice } from './verdict.ts';
 
-export interface CheckDefinition {
-  name: string;
-  intervalMs: number;
-  timeoutMs: number;
-  rise: number;
-  fall: number;
-}
-
-/** A backend and everything that is checked about it. */
-export interface HealthTarget extends Omit<ProbeTarget, 'timeoutMs'> {
-  farm: string;
-  backend: string;
-  checks: readonly CheckDefinition[];
-}
-
-export interface BackendHealth {
-  farm: string;
-  backend: string;
-  state: State;
-  /** When the state began, milliseconds since the epoch. */
-  since: number;
-  /** Evidence of the last change, at most 200 characters. */
-  reason: string;
-}
-
+/** A finished probe, with what it was a probe of. */
 export interface ProbeReport {
   farm: string;
   backend: string;
@@ -34,41 +13,58 @@ export interface ProbeReport {
   result: ProbeResult;
   seconds: number;
   evidence: string;
+  phase?: Phase;
+  phases?: ProbeOutcome['phases'];
 }
 
 /** What a schedule needs from outside; tests bring their own. */
-export interface HealthPorts {
-  probe(target: ProbeTarget, signal: AbortSignal): Promise<ProbeOutcome>;
-  clock: Clock;
-  /** 0 ≤ n < 1, places the first probe of every check within its interval. */
-  random(): number;
+export interface HealthPorts extends Omit<BackendPorts, 'probed'> {
   probed(report: ProbeReport): void;
-  changed(health: BackendHealth): void;
 }
 
-interface Run {
-  definition: CheckDefinition;
-  verdict: Verdict;
-  stop: AbortController;
-  /** The wait for the next probe; undefined before the run was started. */
-  timer?: NodeJS.Timeout;
+/** An expensive check that the control plane wants this agent to make. */
+export interface Assignment extends Slot {
+  farm: string;
+  backend: string;
+  check: string;
 }
 
-interface Entry {
-  target: HealthTarget;
-  health: BackendHealth;
-  runs: Map<string, Run>;
+/** What one of the assigned agents says about a check that this agent does not make. */
+export interface SharedVerdict {
+  farm: string;
+  backend: string;
+  check: string;
+  agent: string;
+  state: 'up' | 'down';
+  evidence: string;
 }
+
+/** A check of a backend as this agent sees it. `own`: this agent makes it. */
+export interface CheckView {
+  farm: string;
+  backend: string;
+  check: string;
+  own: boolean;
+  expensive: boolean;
+  state: State;
+  last: CheckResult | undefined;
+}
+
+/** What others said is forgotten when it has not been confirmed for this long: then own cheap checks decide alone. */
+export const SHARED_MAX_AGE_MS = 180_000;
 
 /** Same farm, name, address and port: then a verdict outlives a change of the configuration. */
-type Identity = Pick<HealthTarget, 'farm' | 'backend' | 'address' | 'port'>;
-const keyOf = (t: Identity): string => `${t.farm}/${t.backend}/${t.address}/${t.port}`;
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+const keyOf = (t: HealthTarget): string => `${t.farm}/${t.backend}/${t.address}/${t.port}`;
+const checkKey = (t: { farm: string; backend: string; check: string }): string => `${t.farm}/${t.backend}/${t.check}`;
 
 /** Runs every check of every backend, each on its own timer, all in parallel, and holds the verdicts. */
 export class HealthSchedule {
   readonly #ports: HealthPorts;
-  #entries = new Map<string, Entry>();
+  #backends = new Map<string, WatchedBackend>();
+  /** Undefined: no control plane tells who makes expensive checks, so this agent makes all. */
+  #assigned: ReadonlyMap<string, Slot> | undefined;
+  #forget: NodeJS.Timeout | undefined;
+  #shared: readonly SharedVerdict[] = [];
 
   constructor(ports: HealthPorts) {
     this.#ports = ports;
@@ -76,92 +72,110 @@ export class HealthSchedule {
 
   /** Runs these targets and no others. Backends that stay keep their verdict, checks that stay keep their rhythm. */
   replace(targets: readonly HealthTarget[]): void {
-    const before = this.#entries;
-    this.#entries = new Map();
+    const before = this.#backends;
+    this.#backends = new Map();
     for (const target of targets) {
-      const key = keyOf(target);
-      const old = before.get(key);
-      const entry = this.#adopt(target, old);
-      this.#entries.set(key, entry);
-      for (const run of entry.runs.values()) if (!run.timer) this.#start(key, run);
-      if (!old) continue;
-      stopAll(old);
-      before.delete(key);
-      this.#settle(entry, target.checks.length > 0 ? 'checks were changed' : 'no checks configured');
+      const known = before.get(keyOf(target));
+      before.delete(keyOf(target));
+      const timing = this.#timingOf(target);
+      if (known) known.update(target, timing);
+      this.#backends.set(keyOf(target), known ?? new WatchedBackend(target, this.#backendPorts(), timing));
     }
-    for (const gone of before.values()) stopAll(gone);
+    for (const gone of before.values()) void gone.close();
+    this.#spread();
+  }
+
+  /** Expensive checks are made as the control plane says, and no others; cheap ones go on. */
+  assign(assignments: readonly Assignment[]): void {
+    this.#assigned = new Map(assignments.map((a) => [checkKey(a), { periodMs: a.periodMs, phaseMs: a.phaseMs }]));
+    for (const backend of this.#backends.values()) backend.retime(this.#timingOf(backend.target));
+  }
+
+  /** What the assigned agents say now. To be repeated within {@link SHARED_MAX_AGE_MS}, or it is forgotten. */
+  share(verdicts: readonly SharedVerdict[]): void {
+    clearTimeout(this.#forget);
+    this.#shared = verdicts;
+    this.#spread();
+    if (verdicts.length > 0) this.#forget = setTimeout(() => this.share([]), SHARED_MAX_AGE_MS);
+  }
+
+  /** What a data thread saw of a backend. Without effect where it is not watched. */
+  reportPassive(farm: string, backend: string, signal: PassiveSignal): void {
+    this.#find(farm, backend)?.reportPassive(signal);
+  }
+
+  /** Probes now, beside the schedule. Undefined: there is no such check here. */
+  run(farm: string, backend: string, check: string): Promise<CheckResult | undefined> {
+    return this.#find(farm, backend)?.runs.get(check)?.probeNow() ?? Promise.resolve(undefined);
   }
 
   /** The state of every backend that is watched. */
   backends(): BackendHealth[] {
-    return [...this.#entries.values()].map((e) => ({ ...e.health }));
+    return [...this.#backends.values()].map((b) => b.health);
   }
 
-  /** What is known of a backend; `unknown` if it is not watched (yet). */
-  stateOf(backend: Identity): State {
-    return this.#entries.get(keyOf(backend))?.health.state ?? 'unknown';
+  checks(): CheckView[] {
+    return [...this.#backends.values()].flatMap(({ target: { farm, backend }, runs }) =>
+      [...runs].map(([check, run]) => ({
+        farm,
+        backend,
+        check,
+        own: run.timing.kind !== 'off',
+        expensive: run.definition.expensive,
+        state: run.verdict.state,
+        last: run.last,
+      })),
+    );
   }
 
-  close(): void {
-    for (const entry of this.#entries.values()) stopAll(entry);
-    this.#entries.clear();
+  /** What is known of a backend, or what it starts as if it is not watched (yet). */
+  stateOf(target: HealthTarget): State {
+    const known = this.#backends.get(keyOf(target));
+    return known?.health.state ?? (target.checks.length > 0 ? target.startAs : 'unknown');
   }
 
-  /** An entry for `target` that takes over what `old` has in common with it. Runs that stay are taken out of `old`. */
-  #adopt(target: HealthTarget, old: Entry | undefined): Entry {
-    const { farm, backend } = target;
-    const reason = target.checks.length > 0 ? 'not probed yet' : 'no checks configured';
-    const health = old?.health ?? { farm, backend, state: 'unknown', since: this.#ports.clock.now(), reason };
-    const entry: Entry = { target, health, runs: new Map() };
-    const samePath = old?.target.transport === target.transport && old.target.localAddress === target.localAddress;
-    for (const definition of target.checks) {
-      const was = old?.runs.get(definition.name);
-      if (was && samePath && same(was.definition, definition)) {
-        entry.runs.set(definition.name, was);
-        old?.runs.delete(definition.name);
-      } else {
-        const verdict = was ? { ...was.verdict, streak: 0 } : UNDECIDED;
-        entry.runs.set(definition.name, { definition, verdict, stop: new AbortController() });
-      }
+  /** Resolves when probes that were under way have left nothing behind: a moment, or two seconds where a PBX does not answer. */
+  async close(): Promise<void> {
+    clearTimeout(this.#forget);
+    const closing = [...this.#backends.values()].map((backend) => backend.close());
+    this.#backends.clear();
+    await Promise.all(closing);
+  }
+
+  #find(farm: string, backend: string): WatchedBackend | undefined {
+    return [...this.#backends.values()].find((b) => b.target.farm === farm && b.target.backend === backend);
+  }
+
+  #backendPorts(): BackendPorts {
+    const { probed } = this.#ports;
+    return {
+      ...this.#ports,
+      probed: ({ farm, backend }, { name }, { at: _at, ...result }) =>
+        probed({ farm, backend, check: name, ...result }),
+    };
+  }
+
+  #timingOf({ farm, backend }: HealthTarget): (check: CheckDefinition) => Timing {
+    return (check) => {
+      if (!check.expensive || !this.#assigned) return { kind: 'interval' };
+      const slot = this.#assigned.get(checkKey({ farm, backend, check: check.name }));
+      return slot ? { kind: 'slot', slot } : { kind: 'off' };
+    };
+  }
+
+  /** Hands every backend what others say about it. */
+  #spread(): void {
+    const voices = new Map<string, Map<string, Voice>>();
+    for (const v of this.#shared) {
+      const key = `${v.farm}/${v.backend}`;
+      const ofBackend = voices.get(key) ?? new Map<string, Voice>();
+      voices.set(key, ofBackend);
+      const known = ofBackend.get(v.check);
+      // Down only where all say so: one agent alone may have lost its own way to the PBX.
+      if (known?.state !== 'up')
+        ofBackend.set(v.check, { state: v.state, reason: `check ${v.check} by ${v.agent}: ${v.evidence}` });
     }
-    return entry;
-  }
-
-  #start(key: string, run: Run): void {
-    // Spread over the interval, so that a farm of 200 backends is not probed in one burst.
-    run.timer = setTimeout(() => void this.#probe(key, run), this.#ports.random() * run.definition.intervalMs);
-  }
-
-  async #probe(key: string, run: Run): Promise<void> {
-    const { probe, clock } = this.#ports;
-    const target = this.#entries.get(key)?.target;
-    if (!target) return;
-    const started = clock.monotonic();
-    const { name, intervalMs, timeoutMs } = run.definition;
-    const outcome = await probe({ ...target, timeoutMs }, run.stop.signal);
-    // Stopped meanwhile, or taken over by another entry of the same key: ask for the one that counts now.
-    const entry = this.#entries.get(key);
-    if (!entry || run.stop.signal.aborted) return;
-    const elapsed = clock.monotonic() - started;
-    const { farm, backend } = target;
-    run.verdict = judge(run.verdict, outcome.result, run.definition);
-    run.timer = setTimeout(() => void this.#probe(key, run), Math.max(0, intervalMs - elapsed));
-    this.#ports.probed({ farm, backend, check: name, seconds: elapsed / 1000, ...outcome });
-    this.#settle(entry, `check ${name}: ${outcome.evidence}`);
-  }
-
-  /** Draws the backend's state from its checks, and tells if it is another one. */
-  #settle(entry: Entry, reason: string): void {
-    const state = combine([...entry.runs.values()].map((run) => run.verdict.state));
-    if (state === entry.health.state) return;
-    entry.health = { ...entry.health, state, since: this.#ports.clock.now(), reason: reason.slice(0, 200) };
-    this.#ports.changed({ ...entry.health });
-  }
-}
-
-function stopAll(entry: Entry): void {
-  for (const run of entry.runs.values()) {
-    run.stop.abort();
-    clearTimeout(run.timer);
+    for (const backend of this.#backends.values())
+      backend.share(voices.get(`${backend.target.farm}/${backend.target.backend}`) ?? new Map());
   }
 }

@@ -1,18 +1,44 @@
+import {
+  createCipheriv,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
+  AgentKeys,
   type AgentReport,
   canonicalJson,
   EnrolRequest,
+  Farm,
   type PushHint,
   parseWith,
+  SEAL_INFO,
+  type SecretBundle,
+  SIGNATURE_HEADER,
   type Snapshot,
+  signedText,
 } from '@sipfleet/contract';
 import { importJWK, jwtVerify } from 'jose';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { sha256 } from './client.ts';
+
+interface FixtureKey {
+  sequence: number;
+  x: string;
+  key: KeyObject;
+  /** By the key before it. */
+  signature: string;
+}
+
+const signWith = (key: KeyObject, purpose: Parameters<typeof signedText>[0], body: string): string =>
+  sign(null, Buffer.from(signedText(purpose, body)), key).toString('base64url');
 
 /** A control plane of one site and one join token, in memory: the routes, statuses and checks of the real one. */
 export class FixtureControlPlane {
@@ -25,6 +51,13 @@ export class FixtureControlPlane {
   joinToken = 'join-me';
   body = '';
   etagOverride: string | undefined;
+  /** Set to have snapshots go out under this header; null: without. */
+  signatureOverride: string | null | undefined;
+  /** What `GET /v1/agent/secrets` seals. */
+  readonly secrets = new Map<string, { revision: number; data: Record<string, string> }>();
+  /** The `x` of the agent's X25519 key. */
+  sealKey: string | undefined;
+  readonly signingKeys: FixtureKey[] = [];
   #generation = 0;
   #publicKey: EnrolRequest['publicKey'] | undefined;
   readonly #server = createServer((req, res) => void this.#answer(req, res));
@@ -32,11 +65,44 @@ export class FixtureControlPlane {
   #port = 0;
 
   constructor() {
+    this.rotate();
     this.#server.on('upgrade', (req, socket, head) => void this.#upgrade(req, socket, head));
   }
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Signs with a new key from now on. */
+  rotate(): void {
+    const last = this.signingKeys.at(-1);
+    const key = generateKeyPairSync('ed25519').privateKey;
+    const sequence = (last?.sequence ?? 0) + 1;
+    const x = createPublicKey(key).export({ format: 'jwk' }).x as string;
+    const signature = signWith(last?.key ?? key, 'keys', canonicalJson({ sequence, x }));
+    this.signingKeys.push({ sequence, x, key, signature });
+  }
+
+  #sign(purpose: 'snapshot' | 'secrets', body: string): string {
+    const { sequence, key } = this.signingKeys.at(-1) as FixtureKey;
+    return `${sequence}.${signWith(key, purpose, body)}`;
+  }
+
+  /** As the contract describes it. */
+  #seal(recipientKey: string): SecretBundle {
+    const ephemeral = generateKeyPairSync('x25519');
+    const ephemeralKey = ephemeral.publicKey.export({ format: 'jwk' }).x as string;
+    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: recipientKey }, format: 'jwk' });
+    const shared = diffieHellman({ privateKey: ephemeral.privateKey, publicKey });
+    const salt = Buffer.concat([ephemeralKey, recipientKey].map((x) => Buffer.from(x, 'base64url')));
+    const derived = Buffer.from(hkdfSync('sha256', shared, salt, SEAL_INFO, 44));
+    const cipher = createCipheriv('aes-256-gcm', derived.subarray(0, 32), derived.subarray(32));
+    const secrets = Object.fromEntries([...this.secrets].map(([name, { revision }]) => [name, revision]));
+    const header = { format: 1 as const, agentId: this.agent.agentId, secrets };
+    cipher.setAAD(Buffer.from(canonicalJson(header)));
+    const values = Object.fromEntries([...this.secrets].map(([name, { data }]) => [name, data]));
+    const box = [cipher.update(JSON.stringify(values)), cipher.final(), cipher.getAuthTag()];
+    return { ...header, recipientKey, ephemeralKey, box: Buffer.concat(box).toString('base64url') };
   }
 
   get etag(): string {
@@ -87,7 +153,9 @@ export class FixtureControlPlane {
       const request = parseWith(EnrolRequest, json);
       if (request.joinToken !== this.joinToken) return problem(401, 'Unauthorized', 'the join token is not known');
       this.#publicKey = request.publicKey;
-      res.writeHead(201).end(JSON.stringify(this.agent));
+      this.sealKey = request.sealKey?.x;
+      const { sequence, x } = this.signingKeys.at(-1) as FixtureKey;
+      res.writeHead(201).end(JSON.stringify({ ...this.agent, signingKey: { sequence, x } }));
       return;
     }
     if (!(await this.#authentic(req))) return problem(401, 'Unauthorized', 'the token is not valid');
@@ -96,11 +164,30 @@ export class FixtureControlPlane {
       res.end(JSON.stringify({ site: this.agent.site, generation: this.#generation, etag: this.etag }));
       return;
     }
+    if (path === '/v1/agent/keys' && req.method === 'PUT') {
+      this.sealKey = parseWith(AgentKeys, json).sealKey.x;
+      res.writeHead(204).end();
+      return;
+    }
+    if (path === '/v1/agent/keys') {
+      res.end(
+        JSON.stringify({ keys: this.signingKeys.map(({ sequence, x, signature }) => ({ sequence, x, signature })) }),
+      );
+      return;
+    }
+    if (path === '/v1/agent/secrets') {
+      if (this.sealKey === undefined) return problem(409, 'Conflict', 'there is no key to seal to');
+      const bundle = JSON.stringify(this.#seal(this.sealKey));
+      res.writeHead(200, { [SIGNATURE_HEADER]: this.#sign('secrets', bundle) }).end(bundle);
+      return;
+    }
     if (req.headers['if-none-match'] === `"${this.etag}"`) {
       res.writeHead(304).end();
       return;
     }
-    res.writeHead(200, { etag: `"${this.etag}"` }).end(this.body);
+    const signature = this.signatureOverride === undefined ? this.#sign('snapshot', this.body) : this.signatureOverride;
+    const signed = signature === null ? {} : { [SIGNATURE_HEADER]: signature };
+    res.writeHead(200, { etag: `"${this.etag}"`, ...signed }).end(this.body);
   }
 
   async #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -138,24 +225,13 @@ export function snapshotOf(generation: number, backends = ['pbx1'], more: Partia
     generation,
     farms: [
       {
-        spec: {
+        spec: Farm.parse({
           kind: 'Farm',
           name: 'pbx',
           sites: ['milan'],
           listeners: [{ transport: 'udp', address: '127.0.0.1', port: 5060 }],
-          mode: 'proxy',
-          balancing: { strategy: 'hash', key: 'user' },
-          backends: backends.map((name, i) => ({
-            name,
-            address: `192.0.2.${i + 1}`,
-            port: 5060,
-            transport: 'udp' as const,
-            weight: 1,
-            priority: 1 as const,
-          })),
-          checks: [],
-          registration: { mode: 'path' },
-        },
+          backends: backends.map((name, i) => ({ name, address: `192.0.2.${i + 1}` })),
+        }),
         revision: generation,
         tokenKeys: [{ id: 1, key: '00'.repeat(16) }],
       },

@@ -45,6 +45,11 @@ export async function exchange(
   throw new AgentError('LINK', message, final ? { cause: new Refusal(response.status, message) } : {});
 }
 
+/** GETs JSON and returns what `read` makes of it. */
+export async function getJson<T>(url: URL, read: (answer: unknown) => T, options: RequestOptions): Promise<T> {
+  return readJson(`GET ${url.href}`, await exchange(url, {}, [200], options), read);
+}
+
 /** POSTs JSON and returns what `read` makes of the JSON that a 200 or 201 answered with. */
 export async function postJson<T>(
   url: URL,
@@ -53,13 +58,14 @@ export async function postJson<T>(
   options: RequestOptions,
 ): Promise<T> {
   const init = { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
-  const response = await exchange(url, init, [200, 201], options);
+  return readJson(`POST ${url.href}`, await exchange(url, init, [200, 201], options), read);
+}
+
+function readJson<T>(what: string, { body }: { body: Buffer }, read: (answer: unknown) => T): T {
   try {
-    return read(JSON.parse(response.body.toString('utf8')));
+    return read(JSON.parse(body.toString('utf8')));
   } catch (cause) {
-    throw new AgentError('LINK', `POST ${url.href}: the answer is not understood: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new AgentError('LINK', `${what}: the answer is not understood: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -9,6 +9,8 @@ import { AgentError } from '../errors.ts';
 import { backoffMs } from './backoff.ts';
 import { writeDurably } from './durable-file.ts';
 import { postJson, Refusal } from './http.ts';
+import { pointOf } from './seal.ts';
+import { pin } from './trust.ts';
 
 /** How long a token is good for: short, because nothing revokes one. */
 const TOKEN_LIFE = '5m';
@@ -17,6 +19,8 @@ const TOKEN_LIFE = '5m';
 interface IdentityFile {
   name: string;
   key: KeyObject;
+  /** X25519: Secrets are sealed to it. */
+  sealKey: KeyObject;
   agent: EnrolResponse | undefined;
 }
 
@@ -26,13 +30,16 @@ export class Identity {
   readonly number: number;
   readonly site: string;
   readonly name: string;
+  /** X25519, private: Secrets are sealed to it. */
+  readonly sealKey: KeyObject;
   readonly #key: KeyObject;
 
-  constructor(name: string, agent: EnrolResponse, key: KeyObject) {
+  constructor(name: string, agent: EnrolResponse, key: KeyObject, sealKey: KeyObject) {
     this.agentId = agent.agentId;
     this.number = agent.number;
     this.site = agent.site;
     this.name = name;
+    this.sealKey = sealKey;
     this.#key = key;
   }
 
@@ -49,13 +56,26 @@ export class Identity {
   }
 }
 
+const newSealKey = (): KeyObject => generateKeyPairSync('x25519').privateKey;
+
 const pathIn = (data: string): string => join(data, 'identity.json');
 
 async function read(data: string): Promise<IdentityFile | undefined> {
   try {
-    const json = JSON.parse(await readFile(pathIn(data), 'utf8')) as { name: string; key: JsonWebKey; agent?: unknown };
+    const json = JSON.parse(await readFile(pathIn(data), 'utf8')) as {
+      name: string;
+      key: JsonWebKey;
+      /** Not there where the agent enrolled before there were Secrets. */
+      sealKey?: JsonWebKey;
+      agent?: unknown;
+    };
     const agent = json.agent === undefined ? undefined : parseWith(EnrolResponse, json.agent);
-    return { name: String(json.name), key: createPrivateKey({ key: json.key, format: 'jwk' }), agent };
+    const key = createPrivateKey({ key: json.key, format: 'jwk' });
+    const known = { name: String(json.name), key, agent };
+    if (json.sealKey) return { ...known, sealKey: createPrivateKey({ key: json.sealKey, format: 'jwk' }) };
+    const file = { ...known, sealKey: newSealKey() };
+    await write(data, file);
+    return file;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new AgentError('STORE', `${pathIn(data)} is not an identity: ${(cause as Error).message}`, { cause });
@@ -65,7 +85,11 @@ async function read(data: string): Promise<IdentityFile | undefined> {
 async function write(data: string, file: IdentityFile): Promise<void> {
   try {
     await mkdir(data, { recursive: true, mode: 0o700 });
-    const content = { ...file, key: file.key.export({ format: 'jwk' }) };
+    const content = {
+      ...file,
+      key: file.key.export({ format: 'jwk' }),
+      sealKey: file.sealKey.export({ format: 'jwk' }),
+    };
     await writeDurably(pathIn(data), `${JSON.stringify(content, null, 2)}\n`);
   } catch (cause) {
     throw new AgentError('STORE', `${pathIn(data)} cannot be written: ${(cause as Error).message}`, { cause });
@@ -75,7 +99,7 @@ async function write(data: string, file: IdentityFile): Promise<void> {
 /** The identity that was enrolled before, if there is one. Throws AgentError STORE if the file cannot be understood. */
 export async function loadIdentity(data: string): Promise<Identity | undefined> {
   const file = await read(data);
-  return file?.agent && new Identity(file.name, file.agent, file.key);
+  return file?.agent && new Identity(file.name, file.agent, file.key, file.sealKey);
 }
 
 export interface EnrolOptions {
@@ -94,17 +118,22 @@ export interface EnrolOptions {
  */
 export async function enrol(options: EnrolOptions): Promise<Identity> {
   const { data, base, joinToken, name, version, signal, log } = options;
-  // The key is kept before it is shown: if the answer gets lost, the next try shows the same key and can be recognised.
-  const key = (await read(data))?.key ?? generateKeyPairSync('ed25519').privateKey;
-  await write(data, { name, key, agent: undefined });
+  // The keys are kept before they are shown: if the answer gets lost, the next try shows the same ones and can be recognised.
+  const known = await read(data);
+  const key = known?.key ?? generateKeyPairSync('ed25519').privateKey;
+  const seal = known?.sealKey ?? newSealKey();
+  await write(data, { name, key, sealKey: seal, agent: undefined });
   const publicKey = parseWith(EnrolRequest.shape.publicKey, createPublicKey(key).export({ format: 'jwk' }));
-  const request: EnrolRequest = { joinToken, name, publicKey, version };
+  const sealKey = { kty: 'OKP' as const, crv: 'X25519' as const, x: pointOf(seal) };
+  const request: EnrolRequest = { joinToken, name, publicKey, sealKey, version };
   for (let attempt = 0; ; attempt++) {
     try {
       const url = new URL('v1/agents/enrol', base);
       const agent = await postJson(url, request, (answer) => parseWith(EnrolResponse, answer), { signal });
-      await write(data, { name, key, agent });
-      return new Identity(name, agent, key);
+      // Before the identity: an agent that is enrolled has its pin.
+      await pin(data, agent.signingKey ? [agent.signingKey] : []);
+      await write(data, { name, key, sealKey: seal, agent });
+      return new Identity(name, agent, key, seal);
     } catch (error) {
       const known = error instanceof AgentError && error.code === 'LINK' && !(error.cause instanceof Refusal);
       if (!known || signal.aborted) throw error;

@@ -2,13 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type AgentReport, type PushHint, parseWith, Snapshot, type SnapshotStatus } from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import { AgentError } from '../errors.ts';
-import type { Clock } from '../ports.ts';
+import type { Clock, Secrets } from '../ports.ts';
 import { backoffMs } from './backoff.ts';
 import type { FetchedSnapshot } from './client.ts';
 import { Refusal } from './http.ts';
-import type { StoredSnapshot } from './store.ts';
+import type { Kept, SealedSecrets } from './secret-keeper.ts';
+import type { SnapshotRecord, StoredSnapshot } from './store.ts';
+import type { Purpose } from './trust.ts';
 
-/** What the link needs; the real ones are ControlPlaneClient, PushSocket and SnapshotStore. */
+/** What the link needs; the real ones are ControlPlaneClient, PushSocket, SnapshotStore, Trust and SecretKeeper. */
 export interface LinkPorts {
   client: {
     snapshot(running: string | undefined): Promise<FetchedSnapshot | undefined>;
@@ -17,11 +19,19 @@ export interface LinkPorts {
   push: { start(): void; close(): void; readonly connected: boolean; readonly reconnects: number };
   store: {
     load(): Promise<StoredSnapshot | undefined>;
-    save(etag: string, generation: number, body: Uint8Array): Promise<void>;
+    save(etag: string, generation: number, record: SnapshotRecord): Promise<void>;
   };
+  trust: { check(purpose: Purpose, body: string, header: string | null): Promise<void> };
+  secrets: {
+    fetch(wanted: Snapshot['secrets']): Promise<Kept>;
+    restore(sealed: SealedSecrets | undefined, wanted: Snapshot['secrets']): Kept;
+  };
+  /** Where this agent stands: it runs the snapshots of no other site. */
+  site: string;
   /** Puts a snapshot into effect, or rejects and changes nothing. */
-  apply(snapshot: Snapshot, etag: string): Promise<void>;
+  apply(snapshot: Snapshot, etag: string, secrets: Secrets): Promise<void>;
   backends(): AgentReport['backends'];
+  checks(): NonNullable<AgentReport['checks']>;
   version: string;
   clock: Clock;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -126,7 +136,20 @@ export class Link {
       log.error({ reason }, 'a stored snapshot is damaged: taking the one before');
     if (!stored) return;
     const { etag, snapshot } = stored;
-    if (await this.#tryApply(etag, snapshot)) log.info(this.#running, 'running from the last known good snapshot');
+    const kept = this.#restore(stored);
+    if (kept && (await this.#tryApply(etag, snapshot, kept.secrets)))
+      log.info(this.#running, 'running from the last known good snapshot');
+  }
+
+  /** Undefined where they cannot be opened (any more): the control plane has them, and the snapshot is none the worse for it. */
+  #restore({ secrets, snapshot }: StoredSnapshot): Kept | undefined {
+    try {
+      return this.#ports.secrets.restore(secrets, snapshot.secrets);
+    } catch (error) {
+      const reason = (error as Error).message;
+      this.#ports.log.error({ reason }, 'the stored snapshot cannot be run: asking the control plane');
+      return undefined;
+    }
   }
 
   /** Fetches and applies what should run. One at a time; a call during one leads to another after it. */
@@ -141,16 +164,20 @@ export class Link {
   }
 
   async #pullOnce(): Promise<void> {
-    const { client, log } = this.#ports;
+    const { client, secrets, log } = this.#ports;
     try {
       const fetched = await client.snapshot(this.#running?.etag);
       if (this.#stop.signal.aborted) return;
       if (!fetched || fetched.etag === this.#running?.etag) return this.#wantedRuns();
       if (this.#failedLately(fetched.etag)) return;
-      const snapshot = this.#read(fetched);
-      if (!snapshot || !(await this.#tryApply(fetched.etag, snapshot))) return;
+      const { etag } = fetched;
+      const snapshot = await this.#attempt(etag, null, () => this.#read(fetched));
+      if (!snapshot) return;
+      const { generation } = snapshot;
+      const kept = await this.#attempt(etag, generation, () => secrets.fetch(snapshot.secrets));
+      if (!kept || !(await this.#tryApply(etag, snapshot, kept.secrets))) return;
       log.info(this.#running, 'snapshot applied');
-      await this.#keep(fetched, snapshot.generation);
+      await this.#keep(fetched, generation, kept.sealed);
       this.#reportWithin(0);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
@@ -159,9 +186,13 @@ export class Link {
     }
   }
 
-  async #keep({ etag, body }: FetchedSnapshot, generation: number): Promise<void> {
+  async #keep(
+    { etag, body, signature }: FetchedSnapshot,
+    generation: number,
+    secrets: SealedSecrets | undefined,
+  ): Promise<void> {
     try {
-      await this.#ports.store.save(etag, generation, body);
+      await this.#ports.store.save(etag, generation, { snapshot: body.toString('utf8'), signature, secrets });
     } catch (error) {
       this.#ports.log.error({ reason: (error as Error).message }, 'snapshot runs, but a restart would not find it');
     }
@@ -174,22 +205,32 @@ export class Link {
     this.#reportWithin(0);
   }
 
-  #read({ etag, body }: FetchedSnapshot): Snapshot | undefined {
+  /** What `step` gives; undefined, and the snapshot is held to have failed, unless it was the control plane that did not answer. */
+  async #attempt<T>(etag: string, generation: number | null, step: () => T | Promise<T>): Promise<T | undefined> {
     try {
-      return parseWith(Snapshot, JSON.parse(body.toString('utf8')));
-    } catch (cause) {
-      this.#fail(
-        etag,
-        null,
-        new AgentError('LINK', `the snapshot is not understood: ${(cause as Error).message}`, { cause }),
-      );
+      return await step();
+    } catch (error) {
+      if (error instanceof AgentError && error.code === 'LINK') throw error;
+      this.#fail(etag, generation, error as Error);
       return undefined;
     }
   }
 
-  async #tryApply(etag: string, snapshot: Snapshot): Promise<boolean> {
+  async #read({ body, signature }: FetchedSnapshot): Promise<Snapshot> {
+    const text = body.toString('utf8');
+    await this.#ports.trust.check('snapshot', text, signature);
+    const snapshot = parseSnapshot(text);
+    if (snapshot.site !== this.#ports.site)
+      throw new AgentError(
+        'PLAN',
+        `the snapshot is of site ${snapshot.site}; this agent stands at ${this.#ports.site}`,
+      );
+    return snapshot;
+  }
+
+  async #tryApply(etag: string, snapshot: Snapshot, secrets: Secrets): Promise<boolean> {
     try {
-      await this.#ports.apply(snapshot, etag);
+      await this.#ports.apply(snapshot, etag, secrets);
     } catch (error) {
       this.#fail(etag, snapshot.generation, error as Error);
       return false;
@@ -239,7 +280,7 @@ export class Link {
   }
 
   #compose(): AgentReport {
-    const { version, clock, backends } = this.#ports;
+    const { version, clock, backends, checks } = this.#ports;
     const running = this.#running?.etag ?? null;
     const snapshot: SnapshotStatus = this.#failure
       ? {
@@ -252,6 +293,21 @@ export class Link {
       : this.#running
         ? { status: 'APPLIED', ...this.#running, running }
         : { status: 'NONE', etag: null, generation: null, running };
-    return { version, uptimeSeconds: clock.monotonic() / 1000, snapshot, backends: backends().slice(0, 20_000) };
+    const uptimeSeconds = clock.monotonic() / 1000;
+    return {
+      version,
+      uptimeSeconds,
+      snapshot,
+      backends: backends().slice(0, 20_000),
+      checks: checks().slice(0, 5_000),
+    };
+  }
+}
+
+function parseSnapshot(text: string): Snapshot {
+  try {
+    return parseWith(Snapshot, JSON.parse(text));
+  } catch (cause) {
+    throw new AgentError('PLAN', `the snapshot is not understood: ${(cause as Error).message}`, { cause });
   }
 }

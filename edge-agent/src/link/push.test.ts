@@ -30,7 +30,7 @@ function push(base: URL, warned: string[] = []): PushSocket {
     base,
     token: async () => `token-${++n}`,
     onOpen: () => {},
-    onHint: () => {},
+    onMessage: () => {},
     log: { info: () => {}, warn: (_: unknown, text?: string) => void warned.push(text ?? '') } as never,
     pingMs: 50,
   });

@@ -1,4 +1,4 @@
-import { PushHint, parseWith } from '@sipfleet/contract';
+import { PushMessage, parseWith } from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import WebSocket from 'ws';
 import { backoffMs } from './backoff.ts';
@@ -9,7 +9,7 @@ export interface PushOptions {
   token(): Promise<string>;
   /** The socket is open: what happened while it was not has to be asked for. */
   onOpen(): void;
-  onHint(hint: PushHint): void;
+  onMessage(message: PushMessage): void;
   log: Pick<Logger, 'info' | 'warn'>;
   /** How often to see whether the peer is still there, in milliseconds. */
   pingMs?: number;
@@ -80,7 +80,7 @@ export class PushSocket {
       stopPinging = this.#keepAlive(socket);
       this.#options.onOpen();
     });
-    socket.on('message', (data) => this.#hint(data.toString()));
+    socket.on('message', (data) => this.#take(data.toString()));
     socket.on('error', (error: Error & { code?: string }) => {
       reason = error.message || error.code || 'unknown error';
     });
@@ -98,15 +98,15 @@ export class PushSocket {
     this.#retry = setTimeout(() => void this.#connect(), backoffMs(this.#attempt++));
   }
 
-  #hint(text: string): void {
-    let hint: PushHint;
+  #take(text: string): void {
+    let message: PushMessage;
     try {
-      hint = parseWith(PushHint, JSON.parse(text));
+      message = parseWith(PushMessage, JSON.parse(text));
     } catch (error) {
       this.#options.log.warn({ reason: (error as Error).message }, 'push message not understood');
       return;
     }
-    this.#options.onHint(hint);
+    this.#options.onMessage(message);
   }
 
   /** A peer that vanished without a FIN is noticed by a missing pong within two intervals. Returns what ends it. */

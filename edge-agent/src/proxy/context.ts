@@ -6,6 +6,7 @@ import { ViaView } from '../sip/via.ts';
 import type { LocalStatus } from '../telemetry/slab.ts';
 import type { ResponseTarget } from '../transaction/branch.ts';
 import { Edits } from './edits.ts';
+import type { Exchanges } from './exchange.ts';
 import type { Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
 
@@ -22,9 +23,14 @@ export interface Output {
   stream(listener: Listener, worker: number, to: Endpoint, message: Segments): boolean;
   /** Sends over the connection that is open to `to`, or opens one. False: refused at once. */
   dial(listener: Listener, to: Endpoint, message: Segments): boolean;
+  /** Monotonic milliseconds, for transaction timers. */
+  now(): number;
   /** Seconds since the epoch, read once per batch. */
   seconds(): number;
 }
+
+/** What forwarding writes: the request at hand, or our own CANCEL or ACK along its way. */
+export const HOP = { request: 0, cancel: 1, ack: 2 } as const;
 
 /** Counters of one data thread; indices from telemetry/slab.ts. */
 export interface Counters {
@@ -33,6 +39,10 @@ export interface Counters {
   requestTo(backend: number, method: number): void;
   requestFrom(backend: number, method: number): void;
   responseFrom(backend: number, status: number): void;
+  /** A request was sent to a backend once more (Timer A or E). */
+  retransmission(backend: number): void;
+  /** An attempt at a backend was given up for another one. */
+  failover(backend: number): void;
 }
 
 /** Everything that handling one message needs, made once per worker and reused for every message. */
@@ -53,9 +63,27 @@ export interface Context {
   back: ResponseTarget;
   /** Loop hash of the request at hand. */
   loop: number;
+  /** Key of the client transaction that was forwarded last. */
+  branch: number;
+  /** Key of the server transaction to be made for the request at hand; 0: none. */
+  serverKey: number;
+  /** The backend that an earlier copy of the request went to, −1 if none. */
+  preferred: number;
+  /** Second that a new dialog's token names as its start: of a retransmission the same as before. */
+  startSecond: number;
+  /** What forwarding writes: see {@link HOP}; and the To line of an ACK. */
+  hop: number;
+  ackTo: Uint8Array;
+  /** Undefined: everything is forwarded statelessly. */
+  exchanges: Exchanges | undefined;
 }
 
-export function createContext(runtime: Runtime, output: Output, counters: Counters): Context {
+export function createContext(
+  runtime: Runtime,
+  output: Output,
+  counters: Counters,
+  exchanges: Exchanges | undefined,
+): Context {
   return {
     runtime,
     output,
@@ -70,6 +98,13 @@ export function createContext(runtime: Runtime, output: Output, counters: Counte
     target: { transport: 0, ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, connection: 0 },
     back: { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0 },
     loop: 0,
+    branch: 0,
+    serverKey: 0,
+    preferred: -1,
+    startSecond: 0,
+    hop: HOP.request,
+    ackTo: new Uint8Array(0),
+    exchanges,
   };
 }
 

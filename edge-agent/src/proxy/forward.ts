@@ -4,10 +4,11 @@ import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
-import { makeBranch, putBranch } from '../transaction/branch.ts';
-import { type Context, copyEndpoint } from './context.ts';
+import { branchKey, identify, makeBranch, putBranch } from '../transaction/branch.ts';
+import { type Context, copyEndpoint, HOP } from './context.ts';
 import { putFlow } from './flow.ts';
-import { addContentLength } from './response.ts';
+import { writeAck, writeCancel } from './hop.ts';
+import { addContentLength } from './length.ts';
 import { isV4, type Listener, outgoing, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
 import { noteSource, responsePort } from './via.ts';
@@ -36,7 +37,7 @@ export function forwardToBackend(
   source: number,
   fresh: boolean,
 ): void {
-  const { message, counters, output, target } = ctx;
+  const { message, output, target } = ctx;
   const { farm } = incoming;
   const chosen = farm.backends[backend]!;
   const leaving = incoming.towards[backend]!;
@@ -53,8 +54,7 @@ export function forwardToBackend(
     arena.used = putUri(arena, PATH, token, leaving, SIDE.backends);
     if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
   }
-  assemble(ctx, from, leaving, arena, start);
-  counters.requestTo(chosen.global, message.method);
+  write(ctx, from, leaving, SIDE.backends, arena, start);
   copyEndpoint(target, chosen.endpoint);
   if (target.transport === TRANSPORT.udp) output.datagram(leaving, target, ctx.splice);
   else output.dial(leaving, target, ctx.splice);
@@ -84,7 +84,7 @@ export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener
     record.clientKey = token.clientKey;
     putRecordRoutes(arena, record, leaving, SIDE.clients, incoming, SIDE.backends);
   }
-  assemble(ctx, from, leaving, arena, start);
+  write(ctx, from, leaving, SIDE.clients, arena, start);
   copyEndpoint(target, token.client);
   if (datagram) {
     output.datagram(leaving, target, ctx.splice);
@@ -119,7 +119,9 @@ function putVia(
     back.port = responsePort(message.bytes, via, from);
     back.agent = back.worker = back.connection = 0;
   }
-  makeBranch(key, message, via, branchId, ctx.loop, incoming.ordinal, back);
+  identify(message, via);
+  makeBranch(key, branchId, ctx.loop, incoming.ordinal, back);
+  ctx.branch = branchKey();
   let at = put(arena.bytes, arena.used, leaving.via[side]);
   at = putBranch(arena.bytes, at);
   if (stream) at = putFlow(arena.bytes, put(arena.bytes, at, FLOW), back);
@@ -143,7 +145,7 @@ function fillToken(
   fresh.listener = listener;
   fresh.clientKey = contact < 0 ? 0 : hash32(message.bytes, message.valueStart[contact]!, message.valueEnd[contact]!);
   fresh.fromTag = hash32(message.bytes, message.fromTagStart, message.fromTagEnd);
-  fresh.start = ctx.output.seconds() & 0xffffff;
+  fresh.start = ctx.startSecond & 0xffffff;
   copyEndpoint(fresh.client, client);
   return fresh;
 }
@@ -170,6 +172,13 @@ function putUri(arena: Arena, name: Uint8Array, token: Token, listener: Listener
   token.keyId = signer.id;
   const at = put(arena.bytes, arena.used, name);
   return put(arena.bytes, putToken(arena.bytes, at, token, signer.key), listener.uriTail[side]);
+}
+
+/** What is forwarded: the request itself, or an ACK or CANCEL of our own along the same way. */
+function write(ctx: Context, from: Endpoint, leaving: Listener, side: Side, arena: Arena, start: number): void {
+  if (ctx.hop === HOP.cancel) writeCancel(ctx, leaving, side);
+  else if (ctx.hop === HOP.ack) writeAck(ctx, leaving, side, ctx.ackTo);
+  else assemble(ctx, from, leaving, arena, start);
 }
 
 /** Start line, our new headers, and the received message with its edits. */

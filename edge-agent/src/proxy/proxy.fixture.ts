@@ -7,6 +7,7 @@ import { joinSegments } from '../sip/splice.ts';
 import { toText } from '../sip/text.ts';
 import { DROP_REASONS } from '../telemetry/slab.ts';
 import type { Counters, Output } from './context.ts';
+import { Exchanges } from './exchange.ts';
 import { SipProxy } from './proxy.ts';
 import { buildRuntime, type Listener } from './runtime.ts';
 
@@ -47,8 +48,11 @@ export const FARM: FarmInput = {
   ],
 };
 
-/** One agent's proxy over a farm, with what it sends, drops and answers kept for assertions. */
-export function agent(farm: Partial<FarmInput> = {}, options: { number?: number; worker?: number } = {}) {
+/** One agent's proxy over a farm (stateless unless `transactions` gives it room for some), with what it sends, drops and answers kept for assertions. */
+export function agent(
+  farm: Partial<FarmInput> = {},
+  options: { number?: number; worker?: number; transactions?: number } = {},
+) {
   const spec = parseResource({ ...FARM, ...farm }) as Farm;
   const snapshot = {
     format: 1 as const,
@@ -58,6 +62,8 @@ export function agent(farm: Partial<FarmInput> = {}, options: { number?: number;
   };
   const plan = compilePlan(snapshot, 'etag', { number: options.number ?? 1, address: '192.0.2.10' });
   const runtime = buildRuntime(plan, options.worker ?? 0);
+  const clock = { now: 1000 };
+  const exchanges = options.transactions ? new Exchanges(options.transactions, clock.now) : undefined;
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
   const sent: Sent[] = [];
   const drops: string[] = [];
@@ -75,6 +81,7 @@ export function agent(farm: Partial<FarmInput> = {}, options: { number?: number;
     stream: (l, worker, to, m) => take('stream', l.index, worker, to, m),
     dial: (l, to, m) => take('dial', l.index, -1, to, m),
     seconds: () => 1_700_000_000,
+    now: () => clock.now,
   };
   const counters: Counters = {
     drop: (reason) => void drops.push(DROP_REASONS[reason]!),
@@ -82,10 +89,23 @@ export function agent(farm: Partial<FarmInput> = {}, options: { number?: number;
     requestTo: (b, m) => bump(`to ${b} ${m}`),
     requestFrom: (b, m) => bump(`from ${b} ${m}`),
     responseFrom: (b, s) => bump(`response ${b} ${s}`),
+    retransmission: (b) => bump(`retransmission ${b}`),
+    failover: (b) => bump(`failover ${b}`),
   };
-  const proxy = new SipProxy(runtime, output, counters);
+  const proxy = new SipProxy(runtime, output, counters, exchanges);
   return {
     plan,
+    exchanges,
+    /** Lets time pass in steps of 10 ms; returns what the timers sent. */
+    pass(ms: number): Sent[] {
+      const before = sent.length;
+      for (const end = clock.now + ms; clock.now < end; ) {
+        clock.now += 10;
+        arena.used = 0;
+        proxy.advance();
+      }
+      return sent.slice(before);
+    },
     runtime,
     sent,
     drops,

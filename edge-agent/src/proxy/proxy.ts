@@ -3,23 +3,32 @@ import { HEADER } from '../sip/header.ts';
 import { PARSE } from '../sip/message.ts';
 import { DROP } from '../telemetry/slab.ts';
 import { type Context, type Counters, createContext, type Output } from './context.ts';
+import type { Exchanges } from './exchange.ts';
 import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
 import { handleResponse } from './response.ts';
 import type { Runtime } from './runtime.ts';
+import { onTimer } from './stateful.ts';
 import { answerBinding, isBindingRequest } from './stun.ts';
 
 const MAX_VIA_LINES = 64;
 
 /**
- * One data thread's proxy: bytes in, bytes out. Holds no state between messages but the plan and the round robin's memory,
- * so that any agent can go on where another one stopped.
+ * One data thread's proxy: bytes in, bytes out. What it keeps between messages, the exchanges under way, makes calls faster to set up and
+ * to fail over; a message that belongs to none is forwarded by what it carries, so that any agent can go on where another one stopped.
  */
 export class SipProxy {
   readonly #context: Context;
 
-  constructor(runtime: Runtime, output: Output, counters: Counters) {
-    this.#context = createContext(runtime, output, counters);
+  /** `exchanges` outlive a plan: what began under the one before is ended by this one. Without, every message is forwarded statelessly. */
+  constructor(runtime: Runtime, output: Output, counters: Counters, exchanges?: Exchanges) {
+    this.#context = createContext(runtime, output, counters, exchanges);
+  }
+
+  /** Fires the transaction timers that are due. */
+  advance(): void {
+    const ctx = this.#context;
+    ctx.exchanges?.advance(ctx.output.now(), (exchange, timer) => onTimer(ctx, exchange, timer));
   }
 
   /** Handles one whole message. `bytes[start, end)` may be changed in place. */

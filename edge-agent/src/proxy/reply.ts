@@ -16,14 +16,17 @@ const END = toBytes('Content-Length: 0\r\n\r\n');
 const HEX = toBytes('0123456789abcdef');
 
 const REASONS: Record<LocalStatus, Uint8Array> = {
+  100: toBytes('Trying'),
   200: toBytes('OK'),
   400: toBytes('Bad Request'),
   403: toBytes('Forbidden'),
+  408: toBytes('Request Timeout'),
   416: toBytes('Unsupported URI Scheme'),
   420: toBytes('Bad Extension'),
   430: toBytes('Flow Failed'),
   482: toBytes('Loop Detected'),
   483: toBytes('Too Many Hops'),
+  487: toBytes('Request Terminated'),
   503: toBytes('Service Unavailable'),
   505: toBytes('Version Not Supported'),
 };
@@ -67,8 +70,15 @@ export function reply(
   arena.used = at;
   for (let i = 0; i < message.headerCount; i++) {
     const code = message.code[i];
-    if (code === HEADER.to) addTo(ctx, i, arena);
-    else if (code === HEADER.via || code === HEADER.from || code === HEADER.callId || code === HEADER.cseq)
+    // A 100 has no tag (RFC 3261 §8.2.6.1).
+    if (code === HEADER.to && status > 100) addTo(ctx, i, arena);
+    else if (
+      code === HEADER.via ||
+      code === HEADER.from ||
+      code === HEADER.to ||
+      code === HEADER.callId ||
+      code === HEADER.cseq
+    )
       edits.apply(splice, bytes, message.lineStart[i]!, message.lineEnd[i]!, arena.bytes);
   }
   const tail = arena.used;

@@ -1,19 +1,22 @@
-import { affinityHash } from '../balancer/key.ts';
 import { NONE } from '../balancer/pool.ts';
 import type { Endpoint } from '../ports.ts';
-import { digest, hash32, sipHash24 } from '../sip/hash.ts';
+import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { toBytes, toText } from '../sip/text.ts';
 import { SCHEME } from '../sip/uri.ts';
 import { DROP, type LocalStatus } from '../telemetry/slab.ts';
-import { loopHash, readBack, readBranch } from '../transaction/branch.ts';
-import type { Context } from './context.ts';
+import { identify, loopHash, readBack, readBranch, transactionKey } from '../transaction/branch.ts';
+import { type Context, copyEndpoint } from './context.ts';
+import type { Exchange } from './exchange.ts';
 import { forwardToBackend, forwardToClient } from './forward.ts';
 import { EXTRA, reply } from './reply.ts';
 import { ROUTE, takeOwnRoutes } from './route.ts';
 import { isOwn, type Listener } from './runtime.ts';
+import { acknowledged, begin, cancelled, retransmitted } from './stateful.ts';
+import { choose } from './target.ts';
+import { responsePort } from './via.ts';
 
 /**
  * Routes one request (RFC 3261 §16). The steps in order: validate (§16.3) → own Routes and their token (§16.4) → target:
@@ -28,9 +31,11 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   const source = farm.sources.find(from);
   if (source >= 0) counters.requestFrom(farm.backends[source]!.global, message.method);
 
+  if (isKnown(ctx, from, incoming)) return;
   const refusal = validate(ctx, incoming, source);
   if (refusal !== 0) return refuse(ctx, from, incoming, refusal);
 
+  ctx.startSecond = ctx.output.seconds();
   ctx.edits.reset();
   const route = takeOwnRoutes(ctx, farm, ctx.edits);
   if (route === ROUTE.tooMany) return refuse(ctx, from, incoming, 400);
@@ -43,12 +48,86 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   balance(ctx, from, incoming, source, true);
 }
 
+/**
+ * Finds the request's transaction (RFC 3261 §17.2.3) and does what it says. True: nothing else is to be done. False: it is new, or is
+ * forwarded statelessly; its key then stands in ctx.serverKey (0: no transaction is made for it).
+ */
+function isKnown(ctx: Context, from: Endpoint, incoming: Listener): boolean {
+  const { message, exchanges } = ctx;
+  const { method } = message;
+  ctx.serverKey = 0;
+  ctx.preferred = NONE;
+  if (exchanges === undefined || !incoming.farm.plan.stateful) return false;
+  identify(message, ctx.via);
+  const key = transactionKey(incoming.farm.keys[0]!.key);
+  if (method !== METHOD.ACK && method !== METHOD.CANCEL) ctx.serverKey = key;
+  const exchange = exchanges.find(key);
+  if (exchange !== undefined) {
+    if (method === METHOD.ACK) {
+      if (exchange.finalStatus < 300) return false;
+      acknowledged(ctx, exchange);
+    } else if (method === METHOD.CANCEL) {
+      reply(ctx, from, incoming, 200);
+      cancelled(ctx, exchange);
+    } else retransmitted(ctx, exchange, from);
+    return true;
+  }
+  if (!exchanges.finished.find(key, ctx.output.now())) return false;
+  // Ended: a late ACK or INVITE is absorbed, a CANCEL has no effect (§9.2); another request goes where it went, to be answered again.
+  const { status, backend } = exchanges.finished;
+  if (method === METHOD.CANCEL) reply(ctx, from, incoming, 200);
+  else if (method === METHOD.ACK) return status >= 300;
+  else if (method !== METHOD.INVITE) {
+    ctx.preferred = backend;
+    return false;
+  }
+  return true;
+}
+
 /** To a backend by the farm's strategy. `fresh`: a dialog that this starts gets a token. */
 function balance(ctx: Context, from: Endpoint, incoming: Listener, source: number, fresh: boolean): void {
-  const backend = choose(ctx, from, incoming, source);
-  if (backend !== NONE) return forwardToBackend(ctx, from, incoming, backend, source, fresh);
+  const backend = ctx.preferred !== NONE ? ctx.preferred : choose(ctx, from, incoming, source);
+  if (backend !== NONE) return toBackend(ctx, from, incoming, backend, source, fresh);
   ctx.counters.drop(DROP.no_backend);
   reply(ctx, from, incoming, 503, EXTRA.retryAfter);
+}
+
+function toBackend(
+  ctx: Context,
+  from: Endpoint,
+  incoming: Listener,
+  backend: number,
+  source: number,
+  fresh: boolean,
+): void {
+  const exchange = open(ctx, from, incoming, source, fresh);
+  if (exchange === undefined && ctx.serverKey !== 0 && fresh) {
+    // Memory is for calls that stand: new work is refused, what belongs to a dialog goes on statelessly.
+    ctx.counters.drop(DROP.transaction_limit);
+    return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
+  }
+  forwardToBackend(ctx, from, incoming, backend, source, fresh);
+  if (exchange !== undefined) begin(ctx, exchange, backend);
+  else ctx.counters.requestTo(incoming.farm.backends[backend]!.global, ctx.message.method);
+}
+
+/** A record of the request at hand as it came, before anything in it is changed; undefined where none is made. */
+function open(ctx: Context, from: Endpoint, incoming: Listener, source: number, fresh: boolean): Exchange | undefined {
+  const { message, via, exchanges } = ctx;
+  if (ctx.serverKey === 0) return undefined;
+  const exchange = exchanges!.create(ctx.serverKey);
+  if (exchange === undefined) return undefined;
+  exchange.method = message.method;
+  exchange.invite = message.method === METHOD.INVITE;
+  exchange.state = exchange.invite ? 'proceeding' : 'trying';
+  exchange.listener = incoming;
+  exchange.source = source;
+  copyEndpoint(exchange.from, from);
+  exchange.replyPort = responsePort(message.bytes, via, from);
+  exchange.fresh = fresh;
+  exchange.startSecond = ctx.startSecond;
+  exchange.keepRequest(message.bytes, message.start, message.end);
+  return exchange;
 }
 
 /** Answers what validation refused; an ACK is never answered, and so counted as dropped. */
@@ -120,7 +199,7 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
   const towardsBackend = !token.path && fromInitiator !== token.initiatorIsBackend;
   if (towardsBackend) {
     const backend = farm.byId.get(token.backend);
-    if (backend !== undefined) return forwardToBackend(ctx, from, incoming, backend, source, false);
+    if (backend !== undefined) return toBackend(ctx, from, incoming, backend, source, false);
     // The backend left the configuration: what is left of its dialogs goes to whoever the key names.
     return balance(ctx, from, incoming, source, false);
   }
@@ -131,20 +210,13 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
   }
   // The other side of a call between two PBXs is one of them: reached at its own address, not by the connection that it once opened.
   const peer = farm.sources.find(token.client);
-  if (peer >= 0) return forwardToBackend(ctx, from, incoming, peer, source, false);
-  if (forwardToClient(ctx, from, incoming, source)) return;
+  if (peer >= 0) return toBackend(ctx, from, incoming, peer, source, false);
+  const exchange = open(ctx, from, incoming, source, false);
+  if (forwardToClient(ctx, from, incoming, source)) {
+    if (exchange !== undefined) begin(ctx, exchange, NONE);
+    return;
+  }
+  if (exchange !== undefined) ctx.exchanges!.finish(exchange, 0, 0);
   counters.drop(DROP.unknown_flow);
   reply(ctx, from, incoming, 430);
-}
-
-/** A backend for a request outside of any dialog that we know; never the one that sent it (the seed's server A → server B). */
-function choose(ctx: Context, from: Endpoint, incoming: Listener, source: number): number {
-  const { message, uri, runtime, output } = ctx;
-  const { pool, plan, nonces } = incoming.farm;
-  const challenger = nonces.find(message);
-  if (challenger >= 0 && challenger < pool.size && challenger !== source && pool.serves(challenger)) return challenger;
-  if (plan.strategy === 'hash') return pool.byHash(affinityHash(plan.key, message, uri, from), source);
-  const callId = message.first[HEADER.callId]!;
-  sipHash24(incoming.farm.keys[0]!.key, message.bytes, message.valueStart[callId]!, message.valueEnd[callId]!);
-  return pool.inTurn(digest[0]! ^ runtime.worker, digest[1]!, source, output.seconds());
 }

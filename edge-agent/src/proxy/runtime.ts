@@ -17,6 +17,8 @@ export interface Runtime {
 }
 
 export interface FarmRuntime {
+  /** What it is part of. */
+  runtime: Runtime;
   plan: FarmPlan;
   pool: Pool;
   sources: Sources;
@@ -43,6 +45,8 @@ export const SIDE = { clients: 0, backends: 1 } as const;
 export type Side = (typeof SIDE)[keyof typeof SIDE];
 
 export interface Listener {
+  /** Names its socket to the transports; set when the plan is committed, and valid as long as the socket is open. */
+  handle: number;
   /** Index within the plan, and within the farm. */
   index: number;
   ordinal: number;
@@ -71,6 +75,7 @@ export function buildRuntime(plan: Plan, worker: number): Runtime {
   const runtime: Runtime = { plan, worker, listeners: [], farms: [] };
   for (const farm of plan.farms) {
     runtime.farms.push({
+      runtime,
       plan: farm,
       pool: new Pool(farm, worker * 7919),
       sources: new Sources(farm.backends),
@@ -112,6 +117,7 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
   const transport = plan.transport === TRANSPORT.udp ? '' : `;transport=${name === 'wss' ? 'ws' : name}`;
   const both = (make: (hostPort: string) => Uint8Array) => hostPorts.map(make) as [Uint8Array, Uint8Array];
   return {
+    handle: -1,
     index,
     ordinal: farm.listeners.length,
     farm,

@@ -30,6 +30,22 @@ test('reads compact names, folds and lists, and writes what it read', () => {
   expect(SipMessage.parse(message.toBytes())).toEqual(message);
 });
 
+test('every byte of a body and of a display name comes back as it was', () => {
+  const all = Buffer.from(Uint8Array.from({ length: 256 }, (_, i) => i)).toString('latin1');
+  const high = all.slice(128);
+  const message = new SipMessage('MESSAGE sip:a@b SIP/2.0', [
+    ['Via', 'SIP/2.0/UDP h;branch=z9hG4bK1'],
+    ['From', `"${high}" <sip:a@b>;tag=1`],
+    ['To', '<sip:c@d>'],
+    ['Call-ID', 'x'],
+    ['CSeq', '1 MESSAGE'],
+  ]);
+  message.body = all;
+  const read = SipMessage.parse(message.toBytes())!;
+  expect(read.get('from')).toBe(`"${high}" <sip:a@b>;tag=1`);
+  expect(read.body).toBe(all);
+});
+
 test('a reply keeps the Vias and tags To once', () => {
   const request = SipMessage.parse(Buffer.from(invite))!;
   const response = SipMessage.parse(request.reply(180, 'Ringing', 't9').toBytes())!;

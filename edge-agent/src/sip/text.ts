@@ -1,14 +1,15 @@
 /** Bytes and numbers as text, without strings on the packet path. */
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder('latin1');
 
 /** Text → bytes. For configuration time: allocates. */
 export const toBytes = (text: string): Uint8Array => encoder.encode(text);
 
-/** Bytes → text, one character per byte. For errors, events and slow paths. */
-export const toText = (bytes: Uint8Array, start: number, end: number): string =>
-  decoder.decode(bytes.subarray(start, end));
+/** Bytes → text, one character per byte, back again with Buffer's `latin1`. (TextDecoder's `latin1` is Windows-1252.) For errors, events and slow paths. */
+export function toText(bytes: Uint8Array, start: number, end: number): string {
+  const part = bytes.subarray(start, end);
+  return Buffer.from(part.buffer, part.byteOffset, part.length).toString('latin1');
+}
 
 /** Copies all of `from` to `to` at `at`; returns the position behind it. A loop beats `set` for the short texts that headers are made of. */
 export function put(to: Uint8Array, at: number, from: Uint8Array): number {

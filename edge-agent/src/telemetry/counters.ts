@@ -1,10 +1,12 @@
 import type { Plan } from '../plan.ts';
-import type { TransportCounts } from '../ports.ts';
+import type { ConnectionCounts, TransportCounts } from '../ports.ts';
 import { DROP, LISTENER_FIELDS, type LocalStatus, SlabLayout } from './slab.ts';
 
 const RECEIVED = LISTENER_FIELDS.indexOf('received');
 const SENT = LISTENER_FIELDS.indexOf('sent');
 const RECEIVED_BYTES = LISTENER_FIELDS.indexOf('receivedBytes');
+const CONNECTIONS = LISTENER_FIELDS.indexOf('connections');
+const OF_CONNECTIONS = ['accepted', 'refused', 'handshakeFailed', 'expired'] as const;
 const SENT_BYTES = LISTENER_FIELDS.indexOf('sentBytes');
 
 /** One data thread's counters: plain adds on shared memory that it alone writes. */
@@ -14,6 +16,8 @@ export class SlabCounters {
   /** What of the transport's own counts is already in here. */
   #oversized = -1;
   #sendDropped = -1;
+  /** What of a listener's own counts is already in here. */
+  readonly #taken = new Map<number, ConnectionCounts>();
 
   constructor(plan: Plan, memory: SharedArrayBuffer) {
     this.#slab = new Float64Array(memory);
@@ -43,6 +47,12 @@ export class SlabCounters {
   requestFrom(backend: number, method: number): void {
     this.#add(this.#layout.requestFrom(backend, method), 1);
   }
+  retransmission(backend: number): void {
+    this.#add(this.#layout.retransmission(backend), 1);
+  }
+  failover(backend: number): void {
+    this.#add(this.#layout.failover(backend), 1);
+  }
   responseFrom(backend: number, status: number): void {
     this.#add(this.#layout.responseFrom(backend, Math.floor(status / 100)), 1);
   }
@@ -55,6 +65,15 @@ export class SlabCounters {
     }
     this.#oversized = counts.oversized;
     this.#sendDropped = counts.sendDropped;
+  }
+
+  /** Adds what became of a listener's connections since the last call, and notes how many are open. */
+  takeConnections(listener: number, open: number, counts: Readonly<ConnectionCounts>): void {
+    const taken = this.#taken.get(listener) ?? counts;
+    for (const field of OF_CONNECTIONS)
+      this.#add(this.#layout.listener(listener, LISTENER_FIELDS.indexOf(field)), counts[field] - taken[field]);
+    this.#slab[this.#layout.listener(listener, CONNECTIONS)] = open;
+    this.#taken.set(listener, { ...counts });
   }
 
   #add(index: number, amount: number): void {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Plan } from '../plan.ts';
 import { TRANSPORT } from '../ports.ts';
 import { CATALOGUE, type MetricEntry, PROCESS_METRICS } from './catalogue.ts';
+import { SlabCounters } from './counters.ts';
 import { AgentMetrics, type MetricsSource } from './metrics.ts';
 import { DROP, METHODS } from './slab.ts';
 import { CounterTotals, layoutOf } from './totals.ts';
@@ -22,18 +23,30 @@ const plan = (...backends: string[]): Plan => ({
   agent: 1,
   listeners: [
     { farm: 0, transport: TRANSPORT.udp, address: '10.0.0.1', port: 0, advertise: { clients: 'c', backends: 'b' } },
-    { farm: 0, transport: TRANSPORT.tcp, address: '::1', port: 5060, advertise: { clients: 'c', backends: 'b' } },
+    {
+      farm: 0,
+      transport: TRANSPORT.tcp,
+      address: '::1',
+      port: 5060,
+      advertise: { clients: 'c', backends: 'b' },
+      certificateExpires: 1_900_000_000,
+    },
   ],
   farms: [
     {
       name: 'pbx',
       strategy: 'hash',
       key: { kind: 'user', header: '' },
+      names: [],
+      stateful: true,
+      failover: { timeoutMs: 1500, codes: [503], release: true },
       registration: 'path',
+      maxExpires: 0,
       backends: backends.map(backend),
       firstBackend: 0,
       tokenKeys: [],
       candidates: new SharedArrayBuffer(0),
+      nonces: new SharedArrayBuffer(0),
       states: new SharedArrayBuffer(backends.length),
     },
   ],
@@ -54,6 +67,7 @@ function metricsOf(more: Partial<MetricsSource> = {}): AgentMetrics {
       backends: () => [],
       workers: () => ({ running: 0, restarts: 0 }),
       snapshot: () => ({ failures: 0 }),
+      disagreements: () => [],
       link: () => undefined,
       ...more,
     },
@@ -79,9 +93,17 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
     totals: () => totals.sum([slab]),
     backends: () => [{ farm: 'pbx', backend: 'a', state: 'unknown' }],
     snapshot: () => ({ applied: { generation: 3, at: 1500 }, target: 4, failures: 1 }),
+    disagreements: () => [{ farm: 'pbx', backend: 'a', down: 1 }],
     link: () => ({ connected: true, reconnects: 2 }),
   });
-  metrics.probed({ farm: 'pbx', backend: 'a', check: 'ping', result: 'success', seconds: 0.02 });
+  metrics.probed({
+    farm: 'pbx',
+    backend: 'a',
+    check: 'ping',
+    result: 'success',
+    seconds: 0.02,
+    phases: { answer: { ok: true, ms: 20 } },
+  });
   const names = new Set([...(await scrape(metrics)).keys()].map((key) => key.replace(/\{.*/, '')));
   for (const { name, type } of Object.values<MetricEntry>(CATALOGUE))
     expect(names).toContain(type === 'histogram' ? `${name}_bucket` : name);
@@ -178,4 +200,37 @@ test('two scrapes at once see the same', async () => {
   const [one, two] = await Promise.all([scrape(metrics), scrape(metrics)]);
   const key = 'sipfleet_dropped_messages_total{reason="malformed"}';
   expect([one.get(key), two.get(key)]).toEqual([9, 9]);
+});
+
+test('connections: open ones are a state of the running slabs, the rest counts over all of them; none for UDP', async () => {
+  const totals = new CounterTotals();
+  const p = plan('pbx1');
+  totals.use(p, [5060, 5060]);
+  const tcp = 1;
+  const counts = {
+    accepted: 5,
+    connected: 9,
+    connectFailed: 9,
+    refused: 0,
+    handshakeFailed: 1,
+    malformed: 9,
+    expired: 0,
+  };
+  const [ended, running] = [slabOf(p), slabOf(p)];
+  const before = new SlabCounters(p, ended);
+  // What was counted under an earlier plan is not counted again.
+  before.takeConnections(tcp, 5, counts);
+  before.takeConnections(tcp, 4, { ...counts, accepted: 7, refused: 3 });
+  totals.fold(ended);
+  const now = new SlabCounters(p, running);
+  now.takeConnections(tcp, 2, counts);
+  now.takeConnections(tcp, 3, { ...counts, accepted: 6, handshakeFailed: 3, expired: 1 });
+  const series = await scrape(metricsOf({ totals: () => totals.sum([running]) }));
+  const of = (name: string) => [...series].filter(([key]) => key.startsWith(`${name}{`)).map(([, value]) => value);
+  expect(of('sipfleet_certificate_expiry_timestamp_seconds')).toEqual([1_900_000_000]);
+  expect(of('sipfleet_connections')).toEqual([3]);
+  expect(of('sipfleet_connections_accepted_total')).toEqual([3]);
+  expect(of('sipfleet_connections_refused_total')).toEqual([3]);
+  expect(of('sipfleet_handshakes_failed_total')).toEqual([2]);
+  expect(of('sipfleet_connections_expired_total')).toEqual([1]);
 });

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
-import { DROP_REASONS, LOCAL_STATUSES, METHODS } from './slab.ts';
+import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS } from './slab.ts';
 import type { Totals } from './totals.ts';
 
 /** Where the values come from that are asked for at every scrape. */
@@ -10,8 +10,20 @@ export interface MetricsSource {
   workers(): { running: number; restarts: number };
   /** `at` in milliseconds since the epoch. */
   snapshot(): { applied?: { generation: number; at: number }; target?: number; failures: number };
+  /** Backends about which the agents of this site disagree. */
+  disagreements(): readonly { farm: string; backend: string; down: number }[];
   /** Undefined where there is no control plane. */
   link(): { connected: boolean; reconnects: number } | undefined;
+}
+
+/** A health check's probe, with the phases that it went through. */
+export interface FinishedProbe {
+  farm: string;
+  backend: string;
+  check: string;
+  result: string;
+  seconds: number;
+  phases?: Readonly<Record<string, { ok: boolean; ms: number }>> | undefined;
 }
 
 export interface Build {
@@ -22,6 +34,20 @@ export interface Build {
 
 type Labels = Record<string, string>;
 type MetricKey = keyof typeof CATALOGUE;
+type ListenerField = (typeof LISTENER_FIELDS)[number];
+const MESSAGE_METRICS: readonly [MetricKey, ListenerField][] = [
+  ['messagesReceived', 'received'],
+  ['messagesSent', 'sent'],
+  ['receivedBytes', 'receivedBytes'],
+  ['sentBytes', 'sentBytes'],
+];
+const CONNECTION_METRICS: readonly [MetricKey, ListenerField][] = [
+  ['connections', 'connections'],
+  ['connectionsAccepted', 'accepted'],
+  ['connectionsRefused', 'refused'],
+  ['handshakesFailed', 'handshakeFailed'],
+  ['connectionsExpired', 'expired'],
+];
 const STATES = ['unknown', 'up', 'down'] as const;
 
 /**
@@ -43,13 +69,17 @@ export class AgentMetrics {
   }
 
   /** Counts one finished probe. */
-  probed(probe: { farm: string; backend: string; check: string; result: string; seconds: number }): void {
-    const { farm, backend, check, result, seconds } = probe;
+  probed(probe: FinishedProbe): void {
+    const { farm, backend, check, result, seconds, phases = {} } = probe;
     const key = `${farm}/${backend}/${check}/${result}`;
     const entry = this.#checks.get(key) ?? { labels: { farm, backend, check, result }, count: 0 };
     entry.count++;
     this.#checks.set(key, entry);
     this.#metric<Histogram>('checkDuration').observe({ farm, check }, seconds);
+    for (const [phase, { ok, ms }] of Object.entries(phases)) {
+      this.#metric<Counter>('checkPhases').inc({ farm, check, phase, result: ok ? 'success' : 'failure' });
+      this.#metric<Histogram>('checkPhaseDuration').observe({ farm, check, phase }, ms / 1000);
+    }
   }
 
   /** The text that a scrape is answered with. */
@@ -60,6 +90,7 @@ export class AgentMetrics {
     this.#collectBackends(totals);
     this.#collectStates(backends);
     this.#collectChecks(backends);
+    this.#collectDisagreements();
     this.#collectAgent(totals);
     // prom-client takes the values of all metrics before it first awaits, so two scrapes at once do not mix.
     return this.#registry.metrics();
@@ -77,7 +108,7 @@ export class AgentMetrics {
   }
 
   /**
-   * Counters hold what was counted elsewhere: prom-client's Counter has no `set`, so it is emptied and filled with
+   * Metrics hold what was counted elsewhere: prom-client's Counter has no `set`, so they are emptied and filled with
    * the absolute values. Nothing is awaited in between, so no scrape sees it empty.
    */
   #fill(key: MetricKey, series: Iterable<[Labels, number]>): void {
@@ -94,17 +125,18 @@ export class AgentMetrics {
   }
 
   #collectListeners({ listeners }: Totals): void {
-    const fields = {
-      messagesReceived: 'received',
-      messagesSent: 'sent',
-      receivedBytes: 'receivedBytes',
-      sentBytes: 'sentBytes',
-    } as const;
-    for (const [key, field] of Object.entries(fields) as [keyof typeof fields, (typeof fields)['sentBytes']][])
+    type Listener = (typeof listeners)[number];
+    const fill = (key: MetricKey, of: Listener[], value: (l: Listener) => number) =>
       this.#fill(
         key,
-        listeners.map((l) => [{ farm: l.farm, listener: l.listener, transport: l.transport }, l[field]]),
+        of.map((l) => [{ farm: l.farm, listener: l.listener, transport: l.transport }, value(l)]),
       );
+    for (const [key, field] of MESSAGE_METRICS) fill(key, listeners, (l) => l[field]);
+    // Datagrams have no connections.
+    const streams = listeners.filter((l) => l.transport !== 'udp');
+    for (const [key, field] of CONNECTION_METRICS) fill(key, streams, (l) => l[field]);
+    const certified = listeners.filter((l) => l.certificateExpires !== undefined);
+    fill('certificateExpiry', certified, (l) => l.certificateExpires as number);
   }
 
   #collectBackends({ backends }: Totals): void {
@@ -117,6 +149,7 @@ export class AgentMetrics {
         ]).filter(([, count]) => count > 0),
       );
     this.#fill('backendRequestsSent', byMethod('requestsTo'));
+    this.#collectTransactions(backends);
     this.#fill('backendRequestsReceived', byMethod('requestsFrom'));
     this.#fill(
       'backendResponses',
@@ -129,11 +162,30 @@ export class AgentMetrics {
     );
   }
 
+  #collectTransactions(backends: Totals['backends']): void {
+    const each = (count: (b: Totals['backends'][number]) => number) =>
+      backends.map((b): [Labels, number] => [{ farm: b.farm, backend: b.backend }, count(b)]);
+    this.#fill(
+      'retransmissions',
+      each((b) => b.retransmissions),
+    );
+    this.#fill(
+      'failovers',
+      each((b) => b.failovers),
+    );
+  }
+
   #collectStates(backends: ReturnType<MetricsSource['backends']>): void {
     const gauge = this.#metric<Gauge>('backendState');
     gauge.reset();
     for (const { farm, backend, state } of backends)
       for (const s of STATES) gauge.set({ farm, backend, state: s }, s === state ? 1 : 0);
+  }
+
+  #collectDisagreements(): void {
+    const gauge = this.#metric<Gauge>('backendDisagreement');
+    gauge.reset();
+    for (const { farm, backend, down } of this.#source.disagreements()) gauge.set({ farm, backend }, down);
   }
 
   #collectChecks(backends: ReturnType<MetricsSource['backends']>): void {

@@ -19,6 +19,8 @@ export const DROP_REASONS = [
   'send_failed',
   'mailbox_full',
   'keepalive',
+  'internal',
+  'transaction_limit',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 /** `DROP.malformed` → its index. */
@@ -27,13 +29,27 @@ export const DROP = Object.fromEntries(DROP_REASONS.map((name, i) => [name, i]))
 export { METHODS, type MethodName } from '../sip/method.ts';
 
 /** Responses that the agent itself makes (proxy/reply.ts). */
-export const LOCAL_STATUSES = [200, 400, 403, 416, 420, 430, 482, 483, 503] as const;
+export const LOCAL_STATUSES = [100, 200, 400, 403, 408, 416, 420, 430, 482, 483, 487, 503, 505] as const;
 export type LocalStatus = (typeof LOCAL_STATUSES)[number];
 
-export const LISTENER_FIELDS = ['received', 'sent', 'receivedBytes', 'sentBytes'] as const;
+export const LISTENER_FIELDS = [
+  'received',
+  'sent',
+  'receivedBytes',
+  'sentBytes',
+  'accepted',
+  'refused',
+  'handshakeFailed',
+  'expired',
+  // A state, not a count: it ends with the slab. The last one.
+  'connections',
+] as const;
+/** How many of them, at the end, are states. */
+export const LISTENER_STATES = 1;
 
-/** Per backend: requests sent to it and received from it by method, responses received from it by class 1xx–6xx. */
-export const BACKEND_WIDTH = METHODS.length * 2 + 6;
+/** Per backend: requests sent to it and received from it by method, responses received from it by class 1xx–6xx,
+ * retransmissions to it, and attempts at it that were given up for another one. */
+export const BACKEND_WIDTH = METHODS.length * 2 + 8;
 
 const LISTENERS_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
 
@@ -71,6 +87,12 @@ export class SlabLayout {
   /** `statusClass` 1–6. */
   responseFrom(backend: number, statusClass: number): number {
     return this.#backend(backend) + METHODS.length * 2 + statusClass - 1;
+  }
+  retransmission(backend: number): number {
+    return this.#backend(backend) + METHODS.length * 2 + 6;
+  }
+  failover(backend: number): number {
+    return this.#backend(backend) + METHODS.length * 2 + 7;
   }
   #backend(backend: number): number {
     return LISTENERS_AT + this.listeners * LISTENER_FIELDS.length + backend * BACKEND_WIDTH;

@@ -1,6 +1,14 @@
 import type { Plan } from '../plan.ts';
 import { TRANSPORT, type TransportName } from '../ports.ts';
-import { BACKEND_WIDTH, DROP_REASONS, LISTENER_FIELDS, LOCAL_STATUSES, METHODS, SlabLayout } from './slab.ts';
+import {
+  BACKEND_WIDTH,
+  DROP_REASONS,
+  LISTENER_FIELDS,
+  LISTENER_STATES,
+  LOCAL_STATUSES,
+  METHODS,
+  SlabLayout,
+} from './slab.ts';
 
 export interface ListenerTotals {
   farm: string;
@@ -11,6 +19,15 @@ export interface ListenerTotals {
   sent: number;
   receivedBytes: number;
   sentBytes: number;
+  /** Of connections, as in ConnectionCounts; 0 for UDP. */
+  accepted: number;
+  refused: number;
+  handshakeFailed: number;
+  expired: number;
+  /** Open now. */
+  connections: number;
+  /** Seconds since the epoch; undefined where it has no certificate. */
+  certificateExpires: number | undefined;
 }
 
 export interface BackendTotals {
@@ -22,6 +39,8 @@ export interface BackendTotals {
   requestsFrom: Float64Array;
   /** Index 0 is 1xx. */
   responses: Float64Array;
+  retransmissions: number;
+  failovers: number;
 }
 
 /** Counts since the process started, over all data threads and all plans. */
@@ -34,6 +53,7 @@ export interface Totals {
   backends: BackendTotals[];
 }
 
+type ListenerCounts = Record<(typeof LISTENER_FIELDS)[number], number>;
 const TRANSPORT_NAMES = Object.keys(TRANSPORT) as TransportName[];
 const hostPort = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
@@ -43,6 +63,8 @@ interface Section {
   key: string;
   at: number;
   width: number;
+  /** How many of them, at the end, are states and not counts: of no meaning when the slab's time is over. */
+  states: number;
 }
 
 /**
@@ -69,7 +91,7 @@ export class CounterTotals {
     const counters = new Float64Array(slab);
     for (const section of this.#sections) {
       const sum = this.#base.get(section.key) ?? new Float64Array(section.width);
-      add(sum, counters, section);
+      add(sum, counters, section, section.width - section.states);
       this.#base.set(section.key, sum);
     }
   }
@@ -80,7 +102,7 @@ export class CounterTotals {
     const sums = new Map<string, Float64Array>();
     for (const section of this.#sections) {
       const sum = Float64Array.from(this.#base.get(section.key) ?? new Float64Array(section.width));
-      for (const c of counters) add(sum, c, section);
+      for (const c of counters) add(sum, c, section, section.width);
       sums.set(section.key, sum);
     }
     return this.#name(sums);
@@ -92,10 +114,11 @@ export class CounterTotals {
     for (const [i, l] of (this.#plan?.listeners ?? []).entries()) {
       const farm = this.#plan?.farms[l.farm]?.name ?? '';
       const key = listenerKey(this.#plan as Plan, i, this.#ports);
-      const [received = 0, sent = 0, receivedBytes = 0, sentBytes = 0] = sums.get(key) as Float64Array;
+      const sum = sums.get(key) as Float64Array;
+      const counts = Object.fromEntries(LISTENER_FIELDS.map((field, f) => [field, sum[f]])) as ListenerCounts;
       const listener = hostPort(l.address, this.#ports[i] ?? l.port);
       const transport = TRANSPORT_NAMES[l.transport] as TransportName;
-      listeners.set(key, { farm, listener, transport, received, sent, receivedBytes, sentBytes });
+      listeners.set(key, { farm, listener, transport, certificateExpires: l.certificateExpires, ...counts });
     }
     const m = METHODS.length;
     for (const farm of this.#plan?.farms ?? []) {
@@ -106,7 +129,9 @@ export class CounterTotals {
           backend: backend.name,
           requestsTo: sum.subarray(0, m),
           requestsFrom: sum.subarray(m, 2 * m),
-          responses: sum.subarray(2 * m),
+          responses: sum.subarray(2 * m, 2 * m + 6),
+          retransmissions: sum[2 * m + 6] as number,
+          failovers: sum[2 * m + 7] as number,
         });
       }
     }
@@ -137,14 +162,15 @@ export function layoutOf(plan: Plan): SlabLayout {
 function sectionsOf(plan: Plan, ports: readonly number[]): Section[] {
   const layout = layoutOf(plan);
   const sections: Section[] = [
-    { key: DROPS, at: layout.drop(0), width: DROP_REASONS.length },
-    { key: LOCAL, at: layout.local(LOCAL_STATUSES[0]), width: LOCAL_STATUSES.length },
+    { key: DROPS, at: layout.drop(0), width: DROP_REASONS.length, states: 0 },
+    { key: LOCAL, at: layout.local(LOCAL_STATUSES[0]), width: LOCAL_STATUSES.length, states: 0 },
   ];
   for (const i of plan.listeners.keys())
     sections.push({
       key: listenerKey(plan, i, ports),
       at: layout.listener(i, 0),
       width: LISTENER_FIELDS.length,
+      states: LISTENER_STATES,
     });
   for (const farm of plan.farms)
     for (const [i, backend] of farm.backends.entries())
@@ -152,10 +178,11 @@ function sectionsOf(plan: Plan, ports: readonly number[]): Section[] {
         key: backendKey(farm.name, backend.name),
         at: layout.requestTo(farm.firstBackend + i, 0),
         width: BACKEND_WIDTH,
+        states: 0,
       });
   return sections;
 }
 
-function add(sum: Float64Array, counters: Float64Array, section: Section): void {
-  for (let i = 0; i < section.width; i++) sum[i] = (sum[i] as number) + (counters[section.at + i] as number);
+function add(sum: Float64Array, counters: Float64Array, section: Section, width: number): void {
+  for (let i = 0; i < width; i++) sum[i] = (sum[i] as number) + (counters[section.at + i] as number);
 }

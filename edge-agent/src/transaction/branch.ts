@@ -35,16 +35,14 @@ export interface ResponseTarget {
   connection: number;
 }
 
-/** Fills the next branch from a request. `backend`: its 24-bit id. Follow with {@link putBranch}. */
-export function makeBranch(
-  key: HashKey,
-  message: MessageView,
-  via: ViaView,
-  backend: number,
-  loop: number,
-  listener: number,
-  target: Readonly<ResponseTarget>,
-): void {
+let identityEnd = 0;
+
+/**
+ * Takes up what identifies a request's transaction (RFC 3261 §17.2.3): received branch and sent-by, and for elements without the magic
+ * cookie Call-ID, From tag and CSeq number too. ACK and CANCEL count as their INVITE. Precedes {@link transactionKey} and {@link makeBranch},
+ * in the same turn: the next request takes its place.
+ */
+export function identify(message: MessageView, via: ViaView): void {
   const { bytes } = message;
   // Lengths separate the parts, so that no two requests give the same input; over-long parts enter by their hash.
   let at = part(0, bytes, via.branchStart, via.branchEnd);
@@ -54,8 +52,24 @@ export function makeBranch(
   at = part(at, bytes, message.fromTagStart, message.fromTagEnd);
   at = word(input, at, via.port);
   at = word(input, at, message.cseq);
-  at = word(input, at, (backend << 8) | message.transactionMethod);
-  sipHash24(key, input, 0, at);
+  identityEnd = word(input, at, message.transactionMethod);
+}
+
+/** Key of the identified request's server transaction: 53 bits, so that a Map takes it as a number. */
+export function transactionKey(key: HashKey): number {
+  sipHash24(key, input, 0, identityEnd);
+  return fold(digest[0]!, digest[1]!);
+}
+
+/** Fills the next branch for the identified request. `backend`: its 24-bit id. Follow with {@link putBranch}. */
+export function makeBranch(
+  key: HashKey,
+  backend: number,
+  loop: number,
+  listener: number,
+  target: Readonly<ResponseTarget>,
+): void {
+  sipHash24(key, input, 0, word(input, identityEnd, backend));
   word(raw, 0, digest[0]!);
   word(raw, 4, digest[1]!);
   word(raw, 8, loop);
@@ -65,6 +79,11 @@ export function makeBranch(
   raw[MAC_AT + 4] = digest[1]! & 255;
   raw[MAC_AT + 5] = (digest[1]! >>> 8) & 255;
 }
+
+/** Key of the client transaction whose branch was made or read last: 53 bits of its hash. */
+export const branchKey = (): number => fold(readWord(raw, 0), readWord(raw, 4));
+
+const fold = (low: number, high: number): number => (low >>> 0) + (high & 0x1fffff) * 4294967296;
 
 /** Writes the branch's text behind the cookie; returns the position behind it. */
 export const putBranch = (to: Uint8Array, at: number): number => putBase64Url(to, at, raw, BRANCH_BYTES);

@@ -1,36 +1,53 @@
 import type { Socket } from 'node:net';
-import type { Endpoint, Segments, TransportCounts } from '../ports.ts';
+import type { ConnectionCounts, Endpoint, Segments, TransportCounts } from '../ports.ts';
 import { FRAME, type FrameResult, StreamFramer } from '../sip/framer.ts';
 import { gather } from './gather.ts';
-import type { ConnectionCounts, StreamLimits } from './stream-limits.ts';
+import type { StreamLimits } from './stream-limits.ts';
 
 /** What a connection needs of the transport that holds it. */
 export interface ConnectionOwner {
-  readonly limits: Readonly<StreamLimits>;
   readonly counts: TransportCounts;
-  readonly connectionCounts: ConnectionCounts;
   /** Monotonic milliseconds. */
   now(): number;
-  message(connection: Connection, bytes: Uint8Array, start: number, end: number): void;
+  message(connection: StreamConnection, bytes: Uint8Array, start: number, end: number): void;
   /** All messages of a chunk have been handed over. */
   batchEnded(): void;
   /** The connection holds its text back until `uncork`, to be called when the current batch is done. */
   corked(connection: Connection): void;
-  /** Called once, as soon as nothing can be sent any more. */
-  closed(connection: Connection): void;
+  /** Called once, as soon as nothing can be sent any more. `established`: it was open before. */
+  closed(connection: StreamConnection, established: boolean): void;
+}
+
+/** What a connection shares with the others of its listener. */
+export interface ConnectionRules {
+  readonly limits: Readonly<StreamLimits>;
+  readonly connectionCounts: ConnectionCounts;
+}
+
+/** An open connection, whatever carries it. */
+export interface StreamConnection {
+  /** The remote end; `connection` is this connection's id. */
+  readonly remote: Readonly<Endpoint>;
+  /** False: the queue is full, and the message dropped. */
+  send(message: Segments): boolean;
+  /** Ends the connection if nothing came for too long, or too slowly. */
+  expire(now: number): void;
+  /** Sends what is queued, then closes; at once if the peer does not take it in time. Safe twice. */
+  close(): void;
 }
 
 const CRLF = Uint8Array.of(13, 10);
 
-/** One TCP connection, accepted or opened: framing, a bounded queue, and its end. */
-export class Connection {
-  /** The remote end; `connection` is this connection's id. */
+/** One TCP or TLS connection, accepted or opened: framing, a bounded queue, and its end. */
+export class Connection implements StreamConnection {
   readonly remote: Readonly<Endpoint>;
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;
+  readonly #rules: ConnectionRules;
   readonly #framer: StreamFramer;
   #open = true;
   #established: boolean;
+  #connecting: NodeJS.Timeout | undefined;
   #corked = false;
   /** Messages that wait for the connection to be established, and their bytes. */
   #waiting = 0;
@@ -39,16 +56,23 @@ export class Connection {
   /** When the message that is incomplete began; 0: none is. */
   #messageBegan = 0;
 
-  /** Takes over a socket that is connected, or that is connecting. */
-  constructor(socket: Socket, remote: Endpoint, owner: ConnectionOwner) {
+  /** Takes over a socket on which SIP can begin, or one that is connecting until it emits `established`. */
+  constructor(
+    socket: Socket,
+    remote: Endpoint,
+    owner: ConnectionOwner,
+    rules: ConnectionRules,
+    established?: 'connect' | 'secureConnect',
+  ) {
     this.#socket = socket;
     this.remote = remote;
     this.#owner = owner;
-    this.#established = !socket.connecting;
+    this.#rules = rules;
+    this.#established = established === undefined;
     this.#lastReceived = owner.now();
     this.#framer = new StreamFramer(
       { message: (bytes, start, end) => this.#message(bytes, start, end), ping: () => this.#pong() },
-      owner.limits,
+      rules.limits,
     );
     socket.on('data', (chunk) => this.#receive(chunk));
     // The peer sends no more: Node ends our side once what is queued has gone.
@@ -56,15 +80,15 @@ export class Connection {
     // 'close' follows, and says all that matters.
     socket.on('error', () => {});
     socket.on('close', () => this.#close());
-    if (!this.#established) {
-      socket.setTimeout(owner.limits.connectTime, () => socket.destroy());
-      socket.once('connect', () => this.#connected());
+    if (established !== undefined) {
+      this.#connecting = setTimeout(() => socket.destroy(), rules.limits.connectTime);
+      socket.once(established, () => this.#connected());
     }
   }
 
-  /** False: the queue is full, and the message dropped. */
   send(message: Segments): boolean {
-    const { limits, counts } = this.#owner;
+    const { counts } = this.#owner;
+    const { limits } = this.#rules;
     const socket = this.#socket;
     const full = socket.writableLength + message.length > limits.queued;
     if (!this.#open || full || (!this.#established && this.#waiting >= limits.connecting)) {
@@ -90,18 +114,16 @@ export class Connection {
     this.#socket.uncork();
   }
 
-  /** Ends the connection if nothing came for too long, or too slowly. */
   expire(now: number): void {
-    const { limits, connectionCounts } = this.#owner;
+    const { limits } = this.#rules;
     if (!this.#established) return;
     const idle = now - this.#lastReceived > limits.idleTime;
     const slow = this.#messageBegan > 0 && now - this.#messageBegan > limits.messageTime;
     if (!idle && !slow) return;
-    connectionCounts.expired++;
+    this.#rules.connectionCounts.expired++;
     this.#abort();
   }
 
-  /** Sends what is queued, then closes; at once if the peer does not take it in time. Safe twice. */
   close(): void {
     if (!this.#open) return;
     if (!this.#established) {
@@ -109,7 +131,7 @@ export class Connection {
       return;
     }
     this.#close();
-    this.#socket.setTimeout(this.#owner.limits.closeTime, () => this.#socket.destroy());
+    this.#socket.setTimeout(this.#rules.limits.closeTime, () => this.#socket.destroy());
     this.#socket.destroySoon();
   }
 
@@ -121,23 +143,26 @@ export class Connection {
   #close(): void {
     if (!this.#open) return;
     this.#open = false;
+    clearTimeout(this.#connecting);
     this.#framer.stop();
-    const { counts, connectionCounts } = this.#owner;
+    const { counts } = this.#owner;
+    const { connectionCounts } = this.#rules;
     if (!this.#established) connectionCounts.connectFailed++;
     counts.sendDropped += this.#waiting;
     this.#waiting = 0;
-    this.#owner.closed(this);
+    this.#owner.closed(this, this.#established);
   }
 
   #connected(): void {
-    const { counts, connectionCounts } = this.#owner;
+    const { counts } = this.#owner;
+    const { connectionCounts } = this.#rules;
     this.#established = true;
     connectionCounts.connected++;
     counts.sent += this.#waiting;
     counts.sentBytes += this.#waitingBytes;
     this.#waiting = 0;
     this.#lastReceived = this.#owner.now();
-    this.#socket.setTimeout(0);
+    clearTimeout(this.#connecting);
   }
 
   #receive(chunk: Buffer): void {
@@ -161,11 +186,12 @@ export class Connection {
 
   /** RFC 5626 §4.4.1: a single CRLF answers the double one. */
   #pong(): void {
-    if (this.#socket.writableLength < this.#owner.limits.queued) this.#write(CRLF);
+    if (this.#socket.writableLength < this.#rules.limits.queued) this.#write(CRLF);
   }
 
   #refuse(result: FrameResult): void {
-    const { counts, connectionCounts } = this.#owner;
+    const { counts } = this.#owner;
+    const { connectionCounts } = this.#rules;
     if (result === FRAME.headerTooLong || result === FRAME.bodyTooLong) counts.oversized++;
     else connectionCounts.malformed++;
     this.#abort();

@@ -26,6 +26,10 @@ export function sameAddress(a: Readonly<Endpoint>, b: Readonly<Endpoint>): boole
   return a.port === b.port && a.ip3 === b.ip3 && a.ip2 === b.ip2 && a.ip1 === b.ip1 && a.ip0 === b.ip0;
 }
 
+/** Transport, address and port as the key of a map. */
+export const endpointKey = (e: Readonly<Endpoint>): string =>
+  `${e.transport}.${e.ip0}.${e.ip1}.${e.ip2}.${e.ip3}.${e.port}`;
+
 export function isIPv4(e: Readonly<Endpoint>): boolean {
   return e.ip2 === 0xffff && e.ip0 === 0 && e.ip1 === 0;
 }

@@ -1,112 +1,35 @@
 import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { AgentError } from '../errors.ts';
-import { type Endpoint, type MessageHandler, type Segments, TRANSPORT } from '../ports.ts';
-import { createCounts } from './counts.ts';
-import { copyEndpoint, createEndpoint, formatEndpoint, setAddress } from './endpoint.ts';
+import { type Endpoint, TRANSPORT } from '../ports.ts';
+import { formatEndpoint } from './endpoint.ts';
 import { loadLibc } from './libc.ts';
 import { portTaken } from './probe.ts';
-import { createStreamTransport, type TcpTransportOptions } from './tcp.ts';
+import {
+  atEnd,
+  closeAll,
+  closeLast,
+  condition,
+  create,
+  dial,
+  endpoint,
+  request,
+  type Watched,
+  watch,
+  whole,
+} from './streams.fixture.ts';
 
 const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some((i) => i.address === '::1'));
 const kinds = loadLibc() ? (['ffi', 'dgram'] as const) : (['dgram'] as const);
 
-const request = (id: number | string, body = '') =>
-  `OPTIONS sip:${id} SIP/2.0\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-
-const whole = (text: string): Segments => {
-  const bytes = Buffer.from(text);
-  return { count: 1, bytes: [bytes], start: Int32Array.of(0), end: Int32Array.of(bytes.length), length: bytes.length };
-};
-const endpoint = (address: string, port: number): Endpoint => {
-  const e = createEndpoint(TRANSPORT.tcp);
-  setAddress(e, address);
-  e.port = port;
-  return e;
-};
-
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-/** Resolves as soon as `met()`, looked at whenever something happened. */
-function condition() {
-  let wake: (() => void)[] = [];
-  return {
-    changed() {
-      for (const w of wake.splice(0)) w();
-    },
-    async until(met: () => boolean) {
-      while (!met())
-        await new Promise<void>((resolve) => {
-          wake = [...wake, resolve];
-        });
-    },
-  };
-}
-
-function create(options: Partial<TcpTransportOptions> = {}) {
-  const got: { text: string; from: Endpoint; listener: number }[] = [];
-  const closed: number[] = [];
-  const { changed, until } = condition();
-  const keep: MessageHandler = (bytes, start, end, from, listener) => {
-    const text = Buffer.from(bytes.subarray(start, end)).toString('latin1');
-    got.push({ text, from: copyEndpoint(createEndpoint(TRANSPORT.udp), from), listener });
-  };
-  const counts = createCounts();
-  const tcp = createStreamTransport({
-    ...options,
-    counts,
-    handler: (...message) => {
-      (options.handler ?? keep)(...message);
-      changed();
-    },
-    onClosed: (connection) => {
-      closed.push(connection);
-      changed();
-    },
-  });
-  closers.push(() => tcp.close());
-  return { tcp, counts, got, closed, until };
-}
-
-/** A remote end: what it received as text, and when it was closed. */
-function watch(socket: Socket) {
-  const { changed, until } = condition();
-  let text = '';
-  let ended = false;
-  socket.on('error', () => {});
-  socket.on('data', (chunk) => {
-    text += chunk.toString('latin1');
-    changed();
-  });
-  socket.on('close', () => {
-    ended = true;
-    changed();
-  });
-  closers.push(() => socket.destroy());
-  return {
-    socket,
-    port: socket.localPort as number,
-    text: () => text,
-    received: (wanted: string) => until(() => text.includes(wanted)),
-    closed: () => until(() => ended),
-  };
-}
-
-async function dial(port: number, host = '127.0.0.1') {
-  const socket = connect({ port, host });
-  await once(socket, 'connect');
-  return watch(socket);
-}
+afterEach(closeAll);
 
 /** A PBX that listens; `accepted` gives its connections in order. */
 async function createPbx(host = '127.0.0.1') {
-  const accepted: ReturnType<typeof watch>[] = [];
+  const accepted: Watched[] = [];
   const { changed, until } = condition();
   const server: Server = createServer((socket) => {
     accepted.push(watch(socket));
@@ -114,11 +37,11 @@ async function createPbx(host = '127.0.0.1') {
   });
   server.listen(0, host);
   await once(server, 'listening');
-  closers.push(() => new Promise((resolve) => server.close(resolve)));
+  atEnd(() => new Promise((resolve) => server.close(resolve)));
   const { port } = server.address() as { port: number };
   const connection = async (i = 0) => {
     await until(() => accepted.length > i);
-    return accepted[i] as ReturnType<typeof watch>;
+    return accepted[i] as Watched;
   };
   return { port, accepted, connection };
 }
@@ -127,8 +50,8 @@ describe.each(kinds)('listening by %s', (kind) => {
   test.each(hasIPv6 ? ['127.0.0.1', '::1'] : ['127.0.0.1'])(
     'answers on the connection that a message came by, on %s',
     async (address) => {
-      const { tcp, got, until } = create({ kind });
-      const listener = await tcp.listen(address, 0, 2);
+      const { streams, got, until } = create({ kind });
+      const listener = await streams.listen(address, 0, 2);
       const client = await dial(listener.port, address);
       client.socket.write(request('one') + request('two', 'body'));
       await until(() => got.length === 2);
@@ -140,12 +63,12 @@ describe.each(kinds)('listening by %s', (kind) => {
       expect(from.port).toBe(client.port);
       expect(from.connection).toBeGreaterThan(0);
       expect(from.connection).toBeLessThanOrEqual(0xffffff);
-      expect(tcp.isPeer(from.connection, endpoint(address, client.port))).toBe(true);
-      expect(tcp.isPeer(from.connection, endpoint(address, client.port ^ 1))).toBe(false);
-      expect(tcp.isPeer(from.connection ^ 1, endpoint(address, client.port))).toBe(false);
-      expect(tcp.send(from.connection, whole('first '))).toBe(true);
-      expect(tcp.send(from.connection, whole('second'))).toBe(true);
-      expect(tcp.send(from.connection ^ 1, whole('nobody'))).toBe(false);
+      expect(streams.isPeer(from.connection, endpoint(address, client.port))).toBe(true);
+      expect(streams.isPeer(from.connection, endpoint(address, client.port ^ 1))).toBe(false);
+      expect(streams.isPeer(from.connection ^ 1, endpoint(address, client.port))).toBe(false);
+      expect(streams.send(from.connection, whole('first '))).toBe(true);
+      expect(streams.send(from.connection, whole('second'))).toBe(true);
+      expect(streams.send(from.connection ^ 1, whole('nobody'))).toBe(false);
       await client.received('first second');
       expect(listener.connections).toBe(1);
     },
@@ -153,11 +76,11 @@ describe.each(kinds)('listening by %s', (kind) => {
 
   test('workers share a port; a program that does not share it keeps it', async () => {
     const [first, second] = [create({ kind }), create({ kind })];
-    const listener = await first.tcp.listen('127.0.0.1', 0, 0);
-    expect((await second.tcp.listen('127.0.0.1', listener.port, 0)).port).toBe(listener.port);
+    const listener = await first.streams.listen('127.0.0.1', 0, 0);
+    expect((await second.streams.listen('127.0.0.1', listener.port, 0)).port).toBe(listener.port);
     expect(await portTaken('tcp', '127.0.0.1', listener.port)).toBe(true);
     const pbx = await createPbx();
-    const error = await first.tcp.listen('127.0.0.1', pbx.port, 0).catch((e: unknown) => e);
+    const error = await first.streams.listen('127.0.0.1', pbx.port, 0).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(AgentError);
     expect((error as AgentError).code).toBe('LISTEN');
     expect((error as AgentError).message).toMatch(`cannot listen on tcp 127.0.0.1:${pbx.port}: EADDRINUSE`);
@@ -165,21 +88,21 @@ describe.each(kinds)('listening by %s', (kind) => {
 });
 
 test.runIf(kinds.length === 2)('listens where the address is not on this host yet (IP_FREEBIND)', async () => {
-  const { tcp } = create();
-  expect((await tcp.listen('192.0.2.1', 0, 0)).port).toBeGreaterThan(0);
+  const { streams } = create();
+  expect((await streams.listen('192.0.2.1', 0, 0)).port).toBeGreaterThan(0);
 });
 
 describe('connections to a PBX', () => {
   test('the first message connects from the listener’s address, the next ones and the answers use the connection', async () => {
-    const { tcp, counts, got, until } = create();
-    await tcp.listen('127.0.0.1', 0, 5);
+    const { streams, counts, got, until } = create();
+    await streams.listen('127.0.0.1', 0, 5);
     const pbx = await createPbx();
     for (const id of ['a', 'b', 'c'])
-      expect(tcp.sendTo(endpoint('127.0.0.1', pbx.port), whole(request(id)), '127.0.0.1', 5)).toBe(true);
+      expect(streams.sendTo(endpoint('127.0.0.1', pbx.port), whole(request(id)), '127.0.0.1', 5)).toBe(true);
     const there = await pbx.connection();
     await there.received(request('c'));
     expect(there.text()).toBe(request('a') + request('b') + request('c'));
-    tcp.sendTo(endpoint('127.0.0.1', pbx.port), whole(request('d')), '127.0.0.1', 5);
+    streams.sendTo(endpoint('127.0.0.1', pbx.port), whole(request('d')), '127.0.0.1', 5);
     await there.received(request('d'));
     there.socket.write(request('back'));
     await until(() => got.length === 1);
@@ -187,35 +110,35 @@ describe('connections to a PBX', () => {
     expect(formatEndpoint((got[0] as { from: Endpoint }).from)).toBe(`127.0.0.1:${pbx.port}`);
     expect(pbx.accepted).toHaveLength(1);
     expect(counts).toMatchObject({ sent: 4, sentBytes: 4 * request('a').length, sendDropped: 0, received: 1 });
-    expect(tcp.connectionCounts).toMatchObject({ connected: 1, accepted: 0, connectFailed: 0 });
+    expect(streams.connectionCounts).toMatchObject({ connected: 1, accepted: 0, connectFailed: 0 });
   });
 
   test.runIf(hasIPv6)('over IPv6', async () => {
-    const { tcp } = create();
+    const { streams } = create();
     const pbx = await createPbx('::1');
-    tcp.sendTo(endpoint('::1', pbx.port), whole(request('six')), '::1', 0);
+    streams.sendTo(endpoint('::1', pbx.port), whole(request('six')), '::1', 0);
     await (await pbx.connection()).received(request('six'));
   });
 
   test('a connection that the remote opened from exactly that address and port is used', async () => {
-    const { tcp, until, got } = create();
-    const listener = await tcp.listen('127.0.0.1', 0, 1);
+    const { streams, until, got } = create();
+    const listener = await streams.listen('127.0.0.1', 0, 1);
     const client = await dial(listener.port);
     client.socket.write(request('hello'));
     await until(() => got.length === 1);
-    tcp.sendTo(endpoint('127.0.0.1', client.port), whole(request('to you')), '127.0.0.1', 1);
+    streams.sendTo(endpoint('127.0.0.1', client.port), whole(request('to you')), '127.0.0.1', 1);
     await client.received(request('to you'));
-    expect(tcp.connectionCounts.connected).toBe(0);
+    expect(streams.connectionCounts.connected).toBe(0);
   });
 
   test('listeners do not share connections: what comes back belongs to the one that asked', async () => {
-    const { tcp, got, until } = create();
-    const first = await tcp.listen('127.0.0.1', 0, 1);
-    await tcp.listen('127.0.0.1', 0, 2);
+    const { streams, got, until } = create();
+    const first = await streams.listen('127.0.0.1', 0, 1);
+    await streams.listen('127.0.0.1', 0, 2);
     const pbx = await createPbx();
     const to = endpoint('127.0.0.1', pbx.port);
-    tcp.sendTo(to, whole(request('x')), '127.0.0.1', 1);
-    tcp.sendTo(to, whole(request('x')), '127.0.0.1', 2);
+    streams.sendTo(to, whole(request('x')), '127.0.0.1', 1);
+    streams.sendTo(to, whole(request('x')), '127.0.0.1', 2);
     for (const i of [0, 1]) {
       const there = await pbx.connection(i);
       await there.received(request('x'));
@@ -236,38 +159,39 @@ describe('connections to a PBX', () => {
   });
 
   test('a refused connection drops what waited, and counts it; the next message tries again', async () => {
-    const { tcp, counts, closed, until } = create();
+    const { streams, counts, closed, unreachable, until } = create();
     const { port } = await createPbx();
-    await closers.pop()?.();
+    await closeLast();
     const to = endpoint('127.0.0.1', port);
-    tcp.sendTo(to, whole(request('a')), '127.0.0.1', 0);
-    tcp.sendTo(to, whole(request('b')), '127.0.0.1', 0);
+    streams.sendTo(to, whole(request('a')), '127.0.0.1', 0);
+    streams.sendTo(to, whole(request('b')), '127.0.0.1', 0);
     await until(() => closed.length === 1);
     expect(counts).toMatchObject({ sent: 0, sendDropped: 2 });
-    tcp.sendTo(to, whole(request('c')), '127.0.0.1', 0);
+    streams.sendTo(to, whole(request('c')), '127.0.0.1', 0);
     await until(() => closed.length === 2);
-    expect(tcp.connectionCounts.connectFailed).toBe(2);
+    expect(streams.connectionCounts.connectFailed).toBe(2);
+    expect(unreachable.map((u) => [formatEndpoint(u.to), u.listener])).toEqual(Array(2).fill([`127.0.0.1:${port}`, 0]));
     expect(counts.sendDropped).toBe(3);
   });
 
   test('only so many messages wait for a connection', async () => {
-    const { tcp, counts } = create({ limits: { connecting: 3 } });
+    const { streams, counts } = create({ limits: { connecting: 3 } });
     const pbx = await createPbx();
     const to = endpoint('127.0.0.1', pbx.port);
-    const taken = ['a', 'b', 'c', 'd'].map((id) => tcp.sendTo(to, whole(request(id)), '127.0.0.1', 0));
+    const taken = ['a', 'b', 'c', 'd'].map((id) => streams.sendTo(to, whole(request(id)), '127.0.0.1', 0));
     expect(taken).toEqual([true, true, true, false]);
     await (await pbx.connection()).received(request('c'));
     expect(counts).toMatchObject({ sent: 3, sendDropped: 1 });
   });
 
   test('a connection that cannot be established in time is given up', async () => {
-    const { tcp, counts, closed, until } = create({ limits: { connectTime: 50 } });
+    const { streams, counts, closed, until } = create({ limits: { connectTime: 50 } });
     const port = await listenWithoutAccepting();
     const to = endpoint('127.0.0.1', port);
-    tcp.sendTo(to, whole(request('a')), '127.0.0.1', 0);
+    streams.sendTo(to, whole(request('a')), '127.0.0.1', 0);
     await until(() => closed.length === 1);
     expect(counts).toMatchObject({ sent: 0, sendDropped: 1 });
-    expect(tcp.connectionCounts.connectFailed).toBe(1);
+    expect(streams.connectionCounts.connectFailed).toBe(1);
   });
 });
 
@@ -281,7 +205,7 @@ async function listenWithoutAccepting(): Promise<number> {
      });`,
     { eval: true },
   );
-  closers.push(() => thread.terminate());
+  atEnd(() => thread.terminate());
   const [port] = (await once(thread, 'message')) as [number];
   // The kernel completes backlog + 1 connections by itself.
   await dial(port);
@@ -290,8 +214,8 @@ async function listenWithoutAccepting(): Promise<number> {
 }
 
 test('a peer that does not read gets no more than its queue; the rest is dropped and counted', async () => {
-  const { tcp, counts, got, until } = create({ limits: { queued: 200_000 } });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, counts, got, until } = create({ limits: { queued: 200_000 } });
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const client = await dial(listener.port);
   client.socket.pause();
   client.socket.write(request('hello'));
@@ -300,11 +224,11 @@ test('a peer that does not read gets no more than its queue; the rest is dropped
   const piece = whole('x'.repeat(50_000));
   // The kernel's buffers take some MiB before the queue grows.
   for (let i = 0; i < 1000 && counts.sendDropped === 0; i++) {
-    expect(tcp.send(connection, piece)).toBe(true);
+    expect(streams.send(connection, piece)).toBe(true);
     await new Promise((resolve) => setImmediate(resolve));
   }
   expect(counts.sendDropped).toBe(1);
-  expect(tcp.sendTo(endpoint('127.0.0.1', client.port), piece, '127.0.0.1', 0)).toBe(false);
+  expect(streams.sendTo(endpoint('127.0.0.1', client.port), piece, '127.0.0.1', 0)).toBe(false);
   const { sentBytes } = counts;
   let read = 0;
   client.socket.on('data', (chunk) => {
@@ -313,20 +237,20 @@ test('a peer that does not read gets no more than its queue; the rest is dropped
   });
   client.socket.resume();
   while (read < sentBytes) await once(client.socket, 'read');
-  expect(tcp.send(connection, whole('again'))).toBe(true);
+  expect(streams.send(connection, whole('again'))).toBe(true);
   await client.received('again');
   expect(read).toBe(sentBytes + 5);
 });
 
 test('a ping gets its pong', async () => {
-  const { tcp, got, until } = create();
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, got, until } = create();
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const client = await dial(listener.port);
   client.socket.write('\r\n\r\n');
   await client.received('\r\n');
   client.socket.write(`${request('x')}\r\n`);
   await until(() => got.length === 1);
-  tcp.send((got[0] as { from: Endpoint }).from.connection, whole('end'));
+  streams.send((got[0] as { from: Endpoint }).from.connection, whole('end'));
   await client.received('end');
   expect(client.text()).toBe('\r\nend');
 });
@@ -336,35 +260,35 @@ test.each([
   ['a body over the limit', 'OPTIONS sip:a SIP/2.0\r\nl: 99999999999\r\n\r\n', 'oversized'],
   ['a header over the limit', 'x'.repeat(17_000), 'oversized'],
 ])('%s closes the connection, after what came before it', async (_name, text, counter) => {
-  const { tcp, counts, got, closed, until } = create();
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, counts, got, closed, until } = create();
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const client = await dial(listener.port);
   client.socket.write(request('good') + text);
   await client.closed();
   await until(() => closed.length === 1);
   expect(got.map((m) => m.text)).toEqual([request('good')]);
-  expect({ ...counts, ...tcp.connectionCounts }).toMatchObject({ [counter]: 1 });
+  expect({ ...counts, ...streams.connectionCounts }).toMatchObject({ [counter]: 1 });
   expect(listener.connections).toBe(0);
 });
 
 test('a peer that ends its side is sent what is queued, then closed; an unfinished message is dropped', async () => {
-  const { tcp, counts, closed, until } = create({
-    handler: (_bytes, _start, _end, from) => tcp.send(from.connection, whole('answer')),
+  const { streams, counts, closed, until } = create({
+    handler: (_bytes, _start, _end, from) => streams.send(from.connection, whole('answer')),
   });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const client = await dial(listener.port);
   client.socket.end(request('last') + 'OPTIONS sip:half');
   await client.closed();
   expect(client.text()).toBe('answer');
   await until(() => closed.length === 1);
-  expect(tcp.send(closed[0] as number, whole('too late'))).toBe(false);
+  expect(streams.send(closed[0] as number, whole('too late'))).toBe(false);
   expect(counts.received).toBe(1);
 });
 
 test('idle and slow connections expire; a keepalive counts as a sign of life, not as progress of a message', async () => {
   let now = 1000;
-  const { tcp, closed, until, got } = create({ now: () => now, limits: { idleTime: 20, messageTime: 10 } });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, closed, until, got } = create({ now: () => now, limits: { idleTime: 20, messageTime: 10 } });
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const [alive, slow, idle] = [await dial(listener.port), await dial(listener.port), await dial(listener.port)];
   for (const c of [alive, slow, idle]) c.socket.write('\r\n\r\n');
   await Promise.all([alive, slow, idle].map((c) => c.received('\r\n')));
@@ -378,14 +302,14 @@ test('idle and slow connections expire; a keepalive counts as a sign of life, no
   now += 11;
   await idle.closed();
   await until(() => closed.length === 2);
-  expect(tcp.connectionCounts.expired).toBe(2);
+  expect(streams.connectionCounts.expired).toBe(2);
   expect(listener.connections).toBe(1);
 });
 
 test('the time for a message starts with that message', async () => {
   let now = 1000;
-  const { tcp, closed, until, got } = create({ now: () => now, limits: { messageTime: 10 } });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, closed, until, got } = create({ now: () => now, limits: { messageTime: 10 } });
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const [brisk, slow] = [await dial(listener.port), await dial(listener.port)];
   for (const c of [brisk, slow]) c.socket.write(`${request('first')}${request('second').slice(0, 9)}`);
   await until(() => got.length === 2);
@@ -399,21 +323,21 @@ test('the time for a message starts with that message', async () => {
 });
 
 test('connections over the limit are closed at once', async () => {
-  const { tcp, got, until } = create({ limits: { connections: 1 } });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, got, until } = create({ limits: { connections: 1 } });
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const first = await dial(listener.port);
   first.socket.write(request('a'));
   await until(() => got.length === 1);
   const second = await dial(listener.port);
   await second.closed();
-  expect(tcp.connectionCounts).toMatchObject({ accepted: 1, refused: 1 });
+  expect(streams.connectionCounts).toMatchObject({ accepted: 1, refused: 1 });
   first.socket.write(request('b'));
   await until(() => got.length === 2);
 });
 
 test('ids increase and are not reused soon', async () => {
-  const { tcp, got, until } = create();
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const { streams, got, until } = create();
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   for (let i = 1; i <= 5; i++) {
     const client = await dial(listener.port);
     client.socket.end(request(i));
@@ -428,14 +352,14 @@ test('ids increase and are not reused soon', async () => {
 test('the end of a batch is told once per chunk, behind its messages', async () => {
   const events: string[] = [];
   const { changed, until } = condition();
-  const { tcp } = create({
+  const { streams } = create({
     handler: () => events.push('message'),
     onBatchEnd: () => {
       events.push('end');
       changed();
     },
   });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const client = await dial(listener.port);
   client.socket.write(request(1) + request(2));
   await until(() => events.includes('end'));
@@ -444,15 +368,15 @@ test('the end of a batch is told once per chunk, behind its messages', async () 
 
 test('closing sends what is queued, ends every connection, tells each once, and is safe twice and in a handler', async () => {
   let closing: Promise<void> | undefined;
-  const { tcp, counts, closed } = create({
+  const { streams, counts, closed } = create({
     handler: (_bytes, _start, _end, from) => {
-      tcp.send(from.connection, whole('bye'));
-      closing = tcp.close();
+      streams.send(from.connection, whole('bye'));
+      closing = streams.close();
     },
   });
-  const listener = await tcp.listen('127.0.0.1', 0, 0);
+  const listener = await streams.listen('127.0.0.1', 0, 0);
   const pbx = await createPbx();
-  tcp.sendTo(endpoint('127.0.0.1', pbx.port), whole(request('x')), '127.0.0.1', 9);
+  streams.sendTo(endpoint('127.0.0.1', pbx.port), whole(request('x')), '127.0.0.1', 9);
   const there = await pbx.connection();
   await there.received(request('x'));
   const client = await dial(listener.port);
@@ -460,9 +384,9 @@ test('closing sends what is queued, ends every connection, tells each once, and 
   await client.closed();
   await there.closed();
   expect(client.text()).toBe('bye');
-  await Promise.all([closing, tcp.close(), listener.close()]);
+  await Promise.all([closing, streams.close(), listener.close()]);
   expect(closed).toHaveLength(2);
   expect(counts.received).toBe(1);
-  expect(tcp.sendTo(endpoint('127.0.0.1', pbx.port), whole(request('x')), '127.0.0.1', 9)).toBe(false);
-  await expect(tcp.listen('127.0.0.1', 0, 0)).rejects.toMatchObject({ code: 'LISTEN' });
+  expect(streams.sendTo(endpoint('127.0.0.1', pbx.port), whole(request('x')), '127.0.0.1', 9)).toBe(false);
+  await expect(streams.listen('127.0.0.1', 0, 0)).rejects.toMatchObject({ code: 'LISTEN' });
 });

@@ -1,64 +1,81 @@
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { connect, createServer, isIPv6, type Server, type Socket } from 'node:net';
+import type { WebSocket } from 'ws';
 import {
+  type ConnectionCounts,
   type Endpoint,
   type MessageHandler,
   type Segments,
+  type StreamOptions,
   type StreamTransport,
   TRANSPORT,
   type TransportCounts,
 } from '../ports.ts';
 import { openBoundSocket } from './bound-socket.ts';
-import { Connection, type ConnectionOwner } from './connection.ts';
+import { Connection, type ConnectionOwner, type StreamConnection } from './connection.ts';
 import { createCounts } from './counts.ts';
-import { copyEndpoint, createEndpoint, formatAddress, sameAddress, setAddress } from './endpoint.ts';
+import { copyEndpoint, createEndpoint, formatAddress, sameAddress } from './endpoint.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { listenError } from './listen-error.ts';
-import { type ConnectionCounts, createConnectionCounts, STREAM_LIMITS, type StreamLimits } from './stream-limits.ts';
-import { ConnectionGroup, GroupListener, type TcpListener } from './stream-listener.ts';
+import { createConnectionCounts, STREAM_LIMITS, type StreamLimits, sumCounts } from './stream-limits.ts';
+import { ConnectionGroup, GroupListener, type ListenerOwner } from './stream-listener.ts';
+import { WebSocketConnection } from './websocket-connection.ts';
 
 /** Connection ids fill the 24 bits that a token has for them. */
 const LAST_ID = 0xffffff;
 /** Connections that the kernel completes while a worker is busy; it caps this at net.core.somaxconn. */
 const BACKLOG = 4096;
+const SEED_BYTES = 16;
+const SWEEP_MS = 1000;
+const PLAIN: StreamOptions = Object.freeze({ transport: TRANSPORT.tcp });
 /** Before the kernel asks a silent peer whether it is still there: below the 350 s after which AWS drops an idle flow. */
 const KEEPALIVE_MS = 120_000;
 const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS };
 
-export interface TcpTransportOptions {
+export interface StreamTransportOptions {
   handler: MessageHandler;
   /** How listening sockets are made: `ffi` can share ports and bind absent addresses (see UdpTransportOptions). */
   kind?: 'auto' | 'ffi' | 'dgram';
   counts?: TransportCounts;
   limits?: Partial<StreamLimits>;
+  /** The same on all data threads: what TLS session tickets are encrypted with comes from it. Left out: random. */
+  seed?: Uint8Array;
   /** Told each connection that is gone, when nothing can be sent on it any more. */
   onClosed?: (connection: number) => void;
+  /** Told where a connection could not be opened to: refused, silent, or not to be trusted. `to` and `listener` as given to `sendTo`. */
+  onUnreachable?: (to: Readonly<Endpoint>, listener: number) => void;
   /** After the handler has had all messages of one chunk: the time to flush what it queued elsewhere. */
   onBatchEnd?: () => void;
   /** Monotonic milliseconds. */
   now?: () => number;
 }
 
-export interface TcpTransport extends StreamTransport {
+export interface Streams extends StreamTransport {
+  /** Of all listeners, closed ones included. */
   readonly connectionCounts: Readonly<ConnectionCounts>;
-  listen(address: string, port: number, listener: number): Promise<TcpListener>;
 }
 
-/** Every TCP connection (and listener) of one worker. */
-export function createStreamTransport(options: TcpTransportOptions): TcpTransport {
-  return new Tcp(options);
+/** Every TCP, TLS and WebSocket connection (and listener) of one worker. */
+export function createStreamTransport(options: StreamTransportOptions): Streams {
+  return new AllStreams(options);
 }
 
-class Tcp implements TcpTransport, ConnectionOwner {
+interface Open {
+  connection: StreamConnection;
+  group: ConnectionGroup;
+}
+
+class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
   readonly counts: TransportCounts;
-  readonly connectionCounts = createConnectionCounts();
   readonly limits: Readonly<StreamLimits>;
   readonly now: () => number;
   readonly batchEnded: () => void;
+  readonly seed: Uint8Array;
   readonly #libc: Libc | undefined;
   readonly #handler: MessageHandler;
   readonly #onClosed: (connection: number) => void;
-  readonly #connections = new Map<number, { connection: Connection; group: ConnectionGroup }>();
+  readonly #onUnreachable: (to: Readonly<Endpoint>, listener: number) => void;
+  readonly #connections = new Map<number, Open>();
   readonly #listeners = new Set<GroupListener>();
   /** Connections opened for a listener number that nobody listens under. */
   readonly #adrift = new Map<number, ConnectionGroup>();
@@ -67,9 +84,13 @@ class Tcp implements TcpTransport, ConnectionOwner {
   readonly #sweep: NodeJS.Timeout;
   // A random start: ids of before a restart, still in tokens, should not name today's connections.
   #lastId = randomInt(LAST_ID);
+  /** Accepted ones, those included that have not come to SIP yet. */
+  #accepted = 0;
   #closed = false;
+  /** Of listeners that are closed. */
+  #formerCounts = createConnectionCounts();
 
-  constructor(options: TcpTransportOptions) {
+  constructor(options: StreamTransportOptions) {
     this.counts = options.counts ?? createCounts();
     this.limits = { ...STREAM_LIMITS, ...options.limits };
     this.now = options.now ?? (() => performance.now());
@@ -77,18 +98,23 @@ class Tcp implements TcpTransport, ConnectionOwner {
     this.#libc = options.kind === 'dgram' ? undefined : loadLibc();
     this.#handler = options.handler;
     this.#onClosed = options.onClosed ?? (() => {});
-    // One timer for all connections; a quarter late is soon enough for limits that are meant in minutes.
-    const period = Math.min(this.limits.idleTime, this.limits.messageTime) / 4;
-    this.#sweep = setInterval(() => this.#expire(), Math.max(period, 1)).unref();
+    this.#onUnreachable = options.onUnreachable ?? (() => {});
+    this.seed = options.seed ?? randomBytes(SEED_BYTES);
+    // One timer for all connections; a second late is soon enough for limits that listeners set in seconds or minutes.
+    const period = Math.min(this.limits.idleTime, this.limits.messageTime, this.limits.pingTime) / 4;
+    this.#sweep = setInterval(() => this.#expire(), Math.min(Math.max(period, 1), SWEEP_MS)).unref();
   }
 
-  async listen(address: string, port: number, listener: number): Promise<TcpListener> {
+  async listen(
+    address: string,
+    port: number,
+    listener: number,
+    options: StreamOptions = PLAIN,
+  ): Promise<GroupListener> {
     if (this.#closed) throw listenError('tcp', address, port, 'the transport is closed');
-    const group = new ConnectionGroup(listener);
-    const server = createServer(SOCKET_OPTIONS, (socket) => this.#accept(socket, group));
-    const opened: GroupListener = new GroupListener(await this.#bind(server, address, port), server, group, () =>
-      this.#listeners.delete(opened),
-    );
+    const server = createServer(SOCKET_OPTIONS, (socket) => this.#accept(socket, opened));
+    const opened = new GroupListener(server, listener, options, this);
+    opened.port = await this.#bind(server, address, port);
     this.#listeners.add(opened);
     return opened;
   }
@@ -109,8 +135,11 @@ class Tcp implements TcpTransport, ConnectionOwner {
   sendTo(to: Endpoint, message: Segments, localAddress: string, listener: number): boolean {
     if (this.#closed) return false;
     const group = this.#groupOf(listener);
-    const connection = group.find(to) ?? this.#connect(to, localAddress, group);
-    return connection.send(message);
+    const open = group.find(to);
+    if (open) return open.send(message);
+    // Nobody can be called by WebSocket (RFC 7118 §5: servers do not open connections).
+    if (to.transport !== TRANSPORT.tcp && to.transport !== TRANSPORT.tls) return false;
+    return this.#connect(to, localAddress, group).send(message);
   }
 
   async close(): Promise<void> {
@@ -120,7 +149,7 @@ class Tcp implements TcpTransport, ConnectionOwner {
     await Promise.all([...this.#listeners].map((listener) => listener.close()));
   }
 
-  message(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
+  message(connection: StreamConnection, bytes: Uint8Array, start: number, end: number): void {
     const group = this.#connections.get(connection.remote.connection)?.group;
     if (group) this.#handler(bytes, start, end, copyEndpoint(this.#from, connection.remote), group.listener);
   }
@@ -130,13 +159,32 @@ class Tcp implements TcpTransport, ConnectionOwner {
     if (this.#corked.push(connection) === 1) process.nextTick(this.#uncork);
   }
 
-  closed(connection: Connection): void {
+  closed(connection: StreamConnection, established: boolean): void {
     const id = connection.remote.connection;
     const found = this.#connections.get(id);
     if (!found) return;
     this.#connections.delete(id);
     found.group.remove(connection);
+    if (!established && !this.#closed) this.#onUnreachable(connection.remote, found.group.listener);
     this.#onClosed(id);
+  }
+
+  stream(socket: Socket, remote: Endpoint, group: ConnectionGroup): void {
+    this.#add(remote, group, () => new Connection(socket, remote, this, group));
+  }
+
+  webSocket(socket: WebSocket, remote: Endpoint, group: ConnectionGroup): void {
+    this.#add(remote, group, () => new WebSocketConnection(socket, remote, this, group));
+  }
+
+  forget(listener: GroupListener): void {
+    this.#listeners.delete(listener);
+    this.#formerCounts = sumCounts([this.#formerCounts, listener.connectionCounts]);
+  }
+
+  get connectionCounts(): Readonly<ConnectionCounts> {
+    const groups = [...this.#adrift.values(), ...[...this.#listeners].map((l) => l.group)];
+    return sumCounts([this.#formerCounts, ...groups.map((g) => g.connectionCounts)]);
   }
 
   #uncork = (): void => {
@@ -161,32 +209,29 @@ class Tcp implements TcpTransport, ConnectionOwner {
     return typeof bind === 'object' && bind ? bind.port : port;
   }
 
-  #accept(socket: Socket, group: ConnectionGroup): void {
-    const remote = createEndpoint(TRANSPORT.tcp);
-    if (this.#connections.size >= this.limits.connections || this.#closed) {
-      this.connectionCounts.refused++;
+  #accept(socket: Socket, listener: GroupListener): void {
+    if (this.#accepted >= this.limits.connections || this.#closed) {
+      listener.group.connectionCounts.refused++;
       socket.destroy();
       return;
     }
-    // Gone again already: there is no one to talk to.
-    if (socket.remoteAddress === undefined || !setAddress(remote, socket.remoteAddress)) {
-      socket.destroy();
-      return;
-    }
-    remote.port = socket.remotePort as number;
-    this.connectionCounts.accepted++;
-    this.#add(socket, remote, group);
+    this.#accepted++;
+    socket.once('close', () => this.#accepted--);
+    listener.accept(socket);
   }
 
-  #connect(to: Endpoint, localAddress: string, group: ConnectionGroup): Connection {
-    const socket = connect({ host: formatAddress(to), port: to.port, localAddress, ...SOCKET_OPTIONS });
-    return this.#add(socket, copyEndpoint(createEndpoint(TRANSPORT.tcp), to), group);
+  #connect(to: Endpoint, localAddress: string, group: ConnectionGroup): StreamConnection {
+    const where = { host: formatAddress(to), port: to.port, localAddress, ...SOCKET_OPTIONS };
+    const remote = copyEndpoint(createEndpoint(to.transport), to);
+    const secure = to.transport === TRANSPORT.tls;
+    const socket = secure ? group.peers.find(to).connect(where) : connect(where);
+    const established = secure ? 'secureConnect' : 'connect';
+    return this.#add(remote, group, () => new Connection(socket, remote, this, group, established));
   }
 
-  #add(socket: Socket, remote: Endpoint, group: ConnectionGroup): Connection {
-    remote.transport = TRANSPORT.tcp;
+  #add(remote: Endpoint, group: ConnectionGroup, create: () => StreamConnection): StreamConnection {
     remote.connection = this.#nextId();
-    const connection = new Connection(socket, remote, this);
+    const connection = create();
     this.#connections.set(remote.connection, { connection, group });
     group.add(connection);
     return connection;
@@ -203,7 +248,7 @@ class Tcp implements TcpTransport, ConnectionOwner {
     for (const l of this.#listeners) if (l.listener === listener) return l.group;
     let group = this.#adrift.get(listener);
     if (!group) {
-      group = new ConnectionGroup(listener);
+      group = new ConnectionGroup(listener, this.limits);
       this.#adrift.set(listener, group);
     }
     return group;

@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { type CheckSchedule, canonicalJson, type Farm } from '@sipfleet/contract';
+import type { AgentRecord } from './identity.ts';
+import { type Assignment, type Disagreement, disagreements, planChecks } from './schedule.ts';
+
+/** An agent that has not reported for this long counts as gone: two of its reports (60 s ± 20 %) are missing. */
+export const ALIVE_MS = 150_000;
+
+export interface PlannedAgent extends AgentRecord {
+  readonly alive: boolean;
+}
+
+/** Everything about checks at one moment: who makes which, who said what last, where agents disagree. */
+export interface CheckPlan {
+  readonly agents: readonly PlannedAgent[];
+  readonly assignments: readonly Assignment[];
+  readonly disagreements: readonly Disagreement[];
+}
+
+/** @param isAlive of an agent that was last heard of at `heardAt`, milliseconds since the epoch */
+export function buildCheckPlan(
+  farms: readonly Farm[],
+  records: readonly AgentRecord[],
+  isAlive: (heardAt: number, agentId: string) => boolean,
+): CheckPlan {
+  const agents = records.map((record) => {
+    // One that has just joined is about to report.
+    const heardAt = Date.parse(record.lastReportAt ?? record.firstSeenAt);
+    return { ...record, alive: isAlive(heardAt, record.agentId) };
+  });
+  const reporting = agents
+    .filter((a) => a.alive)
+    .map(({ site, report }) => ({ site, backends: report?.backends ?? [] }));
+  return { agents, assignments: planChecks(farms, agents), disagreements: disagreements(reporting) };
+}
+
+/** What one agent is to do and to know, as canonical JSON with its SHA-256. */
+export function scheduleOf(plan: CheckPlan, agent: Pick<AgentRecord, 'agentId' | 'site'>) {
+  const { site } = agent;
+  const schedule: CheckSchedule = {
+    format: 1,
+    site,
+    checks: plan.assignments
+      .filter((a) => a.agentId === agent.agentId)
+      .map(({ farm, backend, check, periodMs, phaseMs }) => ({ farm, backend, check, periodMs, phaseMs })),
+    verdicts: verdictsAt(plan, site)
+      .filter((v) => v.agentId !== agent.agentId)
+      .map(({ agentId: _id, ...verdict }) => verdict),
+    disagreements: plan.disagreements.filter((d) => d.site === site).map(({ site: _site, ...d }) => d),
+  };
+  const body = canonicalJson(schedule);
+  return { schedule, body, etag: createHash('sha256').update(body).digest('hex') };
+}
+
+/** Changes whenever the schedule of an agent of the site does. */
+export function fingerprintOf(plan: CheckPlan, site: string): string {
+  const assignments = plan.assignments.filter((a) => a.site === site);
+  const split = plan.disagreements.filter((d) => d.site === site);
+  return createHash('sha256')
+    .update(canonicalJson({ assignments, verdicts: verdictsAt(plan, site), split }))
+    .digest('hex');
+}
+
+/** What living agents of a site say about the checks that they are to make. */
+function verdictsAt({ agents, assignments }: CheckPlan, site: string) {
+  const assigned = new Set(assignments.map((a) => `${a.agentId}/${a.farm}/${a.backend}/${a.check}`));
+  return agents
+    .filter((agent) => agent.alive && agent.site === site)
+    .flatMap(({ agentId, name, report }) =>
+      (report?.checks ?? []).flatMap(({ farm, backend, check, state, evidence }) =>
+        state === 'unknown' || !assigned.has(`${agentId}/${farm}/${backend}/${check}`)
+          ? []
+          : // Evidence of success differs from probe to probe and changes nothing: it would make a new schedule each time.
+            [{ agentId, farm, backend, check, agent: name, state, evidence: state === 'down' ? evidence : '' }],
+      ),
+    );
+}

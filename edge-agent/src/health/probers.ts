@@ -1,0 +1,59 @@
+import type { CheckType } from '@sipfleet/contract';
+import type { Secrets } from '../ports.ts';
+import { GRACE_MS } from './call/options.ts';
+import { probeTcp, probeTls } from './connect.ts';
+import { createCallProber, createRegisterProber } from './dummy-call.ts';
+import { probeOptions } from './options.ts';
+import { inSeconds, type ProbeOutcome, type Prober } from './probe.ts';
+
+/** Probers end by themselves at their timeout, with better evidence than is to be had from here: this much later they are left. */
+const BACKSTOP_MS = 250;
+/** What a probe has that is stopped: a call says BYE, a registration is taken back. */
+const WAY_OUT_MS = GRACE_MS + BACKSTOP_MS;
+
+/** One prober for all types of checks. Whatever a type's prober does, an outcome is there in time, and never a rejection. */
+export function createProber(secrets: () => Secrets): Prober {
+  const probers: Record<CheckType, Prober> = {
+    options: probeOptions,
+    tcp: probeTcp,
+    tls: probeTls,
+    register: createRegisterProber(secrets),
+    call: createCallProber(secrets),
+  };
+  return (target, signal) => hardDeadline((stop) => probers[target.check.type](target, stop), target.timeoutMs, signal);
+}
+
+/**
+ * The outcome of `run`, or a failure when that takes longer than it may; then `run` is told to stop and not waited for.
+ * When the signal says stop, `run` is told and has a little time to leave nothing behind.
+ */
+export function hardDeadline(
+  run: (stop: AbortSignal) => Promise<ProbeOutcome>,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<ProbeOutcome> {
+  return new Promise((resolve) => {
+    const stop = new AbortController();
+    const stopped: ProbeOutcome = { result: 'inconclusive', evidence: 'probe stopped' };
+    const onAbort = (): void => {
+      stop.abort();
+      clearTimeout(timer);
+      timer = setTimeout(() => finish(stopped), WAY_OUT_MS);
+    };
+    let timer = setTimeout(
+      () => finish({ result: 'failure', evidence: `no result in ${inSeconds(timeoutMs)}` }),
+      timeoutMs + BACKSTOP_MS,
+    );
+    const finish = (outcome: ProbeOutcome): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      stop.abort();
+      resolve(outcome);
+    };
+    if (signal.aborted) return finish(stopped);
+    signal.addEventListener('abort', onAbort, { once: true });
+    run(stop.signal).then(finish, (error: Error) =>
+      finish({ result: 'inconclusive', evidence: `cannot be probed: ${error.message}`.slice(0, 200) }),
+    );
+  });
+}

@@ -1,0 +1,237 @@
+import { expect, test } from 'vitest';
+import { agent, answer, endpoint, header, request } from './proxy.fixture.ts';
+
+const PHONE = 'udp 198.51.100.7:5060';
+const PBX = ['udp 10.0.0.11:5060', 'udp 10.0.0.12:5060', 'udp 10.0.0.13:5060'] as const;
+const three = ['11', '12', '13'].map((n, i) => ({ name: `pbx${i + 1}`, address: `10.0.0.${n}` }));
+const backendOf = (to: { ip3: number }) => (to.ip3 & 255) - 11;
+const first = (s: { text: string }) => s.text.split('\r\n')[0];
+const firsts = (list: { text: string }[]) => list.map(first);
+const stateful = (farm = {}) => agent({ backends: three, transactions: 'stateful', ...farm }, { transactions: 100 });
+const branch = (text: string) => /branch=([^;]+)/.exec(header(text, 'Via')[0]!)![1];
+
+/** An INVITE from the phone, forwarded; the 100 to the phone is checked on the way. */
+function invited(farm = {}) {
+  const a = stateful(farm);
+  const out = a.receive(request(), PHONE)!;
+  expect(firsts(a.sent)).toEqual(['INVITE sip:clyde@example.com SIP/2.0', 'SIP/2.0 100 Trying']);
+  expect(a.sent[1]!.to).toMatchObject(endpoint(PHONE));
+  expect(header(a.sent[1]!.text, 'To')[0]).not.toContain('tag=');
+  a.sent.length = 0;
+  return { a, out, at: PBX[backendOf(out.to)]! };
+}
+
+test('a plain call: 100 at once, 180 and 200 passed on, the transaction ends with the 200', () => {
+  const { a, out, at } = invited();
+  expect(a.receive(answer(out.text, '100 Trying'), at)).toBeUndefined();
+  expect(first(a.receive(answer(out.text, '180 Ringing'), at)!)).toBe('SIP/2.0 180 Ringing');
+  const ok = a.receive(answer(out.text), at)!;
+  expect(ok.to).toMatchObject(endpoint(PHONE));
+  expect(header(ok.text, 'Via')).toHaveLength(1);
+  expect(a.exchanges!.size).toBe(0);
+  // A retransmitted 2xx passes, a retransmitted INVITE is absorbed; nothing comes of time.
+  expect(first(a.receive(answer(out.text), at)!)).toBe('SIP/2.0 200 OK');
+  expect(a.receive(request(), PHONE)).toBeUndefined();
+  expect(a.pass(60_000)).toEqual([]);
+  expect(a.exchanges!.waiting).toBe(false);
+});
+
+test('retransmissions of the INVITE are absorbed and answered with what was said last', () => {
+  const { a, out, at } = invited();
+  expect(first(a.receive(request(), PHONE)!)).toBe('SIP/2.0 100 Trying');
+  const ringing = a.receive(answer(out.text, '183 Session Progress'), at)!;
+  expect(a.receive(request(), PHONE)!.text).toBe(ringing.text);
+  expect(a.sent.filter((s) => first(s)!.startsWith('INVITE'))).toEqual([]);
+});
+
+test('Timer A: the same bytes again at 0.5, then the next PBX at 1.5 s of silence, under another branch', () => {
+  const { a, out } = invited();
+  const sent = a.pass(1400);
+  expect(firsts(sent)).toEqual([first(out)]);
+  expect(sent[0]!.text).toBe(out.text);
+  expect(sent[0]!.to).toEqual(out.to);
+  const next = a.pass(200);
+  expect(firsts(next)).toContain(first(out));
+  const moved = next.find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  expect(branch(moved.text)).not.toBe(branch(out.text));
+  expect(a.counts[`failover ${backendOf(out.to)}`]).toBe(1);
+  expect(a.counts[`retransmission ${backendOf(out.to)}`]).toBeGreaterThan(0);
+  const ringing = a.receive(answer(moved.text, '180 Ringing'), PBX[backendOf(moved.to)]!)!;
+  expect(ringing.to).toMatchObject(endpoint(PHONE));
+});
+
+test('503: the PBX gets its ACK, the next one the call; the caller hears nothing of it', () => {
+  const { a, out, at } = invited();
+  a.receive(answer(out.text, '503 Service Unavailable', 'x'), at);
+  expect(firsts(a.sent)).toEqual(['ACK sip:clyde@example.com SIP/2.0', first(out)]);
+  const [ack, moved] = a.sent;
+  expect(ack!.to).toMatchObject(endpoint(at));
+  expect(branch(ack!.text)).toBe(branch(out.text));
+  expect(header(ack!.text, 'To')[0]).toContain(';tag=x');
+  expect(header(ack!.text, 'CSeq')).toEqual(['1 ACK']);
+  expect(header(ack!.text, 'Via')).toHaveLength(1);
+  expect(backendOf(moved!.to)).not.toBe(backendOf(out.to));
+});
+
+test('all PBXs refuse: the caller gets the last 503, its ACK ends it', () => {
+  const { a, out } = invited();
+  let at = out;
+  for (let i = 0; i < 2; i++) {
+    a.receive(answer(at.text, '503 Service Unavailable', 'x'), PBX[backendOf(at.to)]!);
+    at = a.sent.at(-1)!;
+    expect(first(at)).toBe(first(out));
+  }
+  a.receive(answer(at.text, '503 Service Unavailable', 'x'), PBX[backendOf(at.to)]!);
+  const refused = a.sent.at(-1)!;
+  expect(first(refused)).toBe('SIP/2.0 503 Service Unavailable');
+  expect(refused.to).toMatchObject(endpoint(PHONE));
+  // Timer G until the ACK.
+  expect(firsts(a.pass(600))).toEqual(['SIP/2.0 503 Service Unavailable']);
+  expect(a.receive(request({ method: 'ACK', to: '<sip:clyde@example.com>;tag=x' }), PHONE)).toBeUndefined();
+  expect(a.pass(6000)).toEqual([]);
+  expect(a.exchanges!.size).toBe(0);
+  expect(a.receive(request({ method: 'ACK', to: '<sip:clyde@example.com>;tag=x' }), PHONE)).toBeUndefined();
+});
+
+test('486 and 6xx are final: acknowledged and passed on', () => {
+  for (const status of ['486 Busy Here', '603 Decline']) {
+    const { a, out, at } = invited();
+    a.receive(answer(out.text, status, 'x'), at);
+    expect(firsts(a.sent)).toEqual(['ACK sip:clyde@example.com SIP/2.0', `SIP/2.0 ${status}`]);
+    // The PBX did not hear the ACK.
+    expect(first(a.receive(answer(out.text, status, 'x'), at)!)).toBe('ACK sip:clyde@example.com SIP/2.0');
+  }
+});
+
+test('CANCEL: answered at once, sent on after a provisional only, and again until the INVITE is answered', () => {
+  const { a, out, at } = invited();
+  a.receive(request({ method: 'CANCEL' }), PHONE);
+  expect(firsts(a.sent)).toEqual(['SIP/2.0 200 OK']);
+  a.sent.length = 0;
+  a.receive(answer(out.text, '180 Ringing'), at);
+  const cancel = a.sent.find((s) => first(s)!.startsWith('CANCEL'))!;
+  expect(cancel.to).toMatchObject(endpoint(at));
+  expect(branch(cancel.text)).toBe(branch(out.text));
+  expect(header(cancel.text, 'CSeq')).toEqual(['1 CANCEL']);
+  expect(firsts(a.pass(600))).toEqual(['CANCEL sip:clyde@example.com SIP/2.0']);
+  expect(a.receive(answer(cancel.text, '200 OK'), at)).toBeUndefined();
+  a.sent.length = 0;
+  a.receive(answer(out.text, '487 Request Terminated', 'x'), at);
+  expect(firsts(a.sent)).toEqual(['ACK sip:clyde@example.com SIP/2.0', 'SIP/2.0 487 Request Terminated']);
+});
+
+test('a PBX that rings after it was given up is cancelled; its late 200 after another’s is released', () => {
+  const { a, out, at } = invited();
+  const moved = a.pass(1600).find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  a.sent.length = 0;
+  a.receive(answer(out.text, '180 Ringing'), at);
+  expect(firsts(a.sent)).toEqual(['CANCEL sip:clyde@example.com SIP/2.0']);
+  const ok = a.receive(answer(moved.text), PBX[backendOf(moved.to)]!)!;
+  expect(first(ok)).toBe('SIP/2.0 200 OK');
+  a.sent.length = 0;
+  a.receive(answer(out.text, '200 OK', 'late', ['Contact: <sip:clyde@10.0.0.99:5070>']), at);
+  expect(firsts(a.sent)).toEqual(['ACK sip:clyde@10.0.0.99:5070 SIP/2.0', 'BYE sip:clyde@10.0.0.99:5070 SIP/2.0']);
+  expect(header(a.sent[1]!.text, 'To')[0]).toContain('tag=late');
+  expect(header(a.sent[1]!.text, 'CSeq')).toEqual(['2 BYE']);
+  for (const s of a.sent) expect(s.to).toMatchObject(endpoint(at));
+});
+
+test('the first 200 counts, also from a PBX that was given up; the others are cancelled', () => {
+  const { a, out, at } = invited();
+  const moved = a.pass(1600).find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  a.receive(answer(moved.text, '180 Ringing'), PBX[backendOf(moved.to)]!);
+  a.sent.length = 0;
+  a.receive(answer(out.text), at);
+  expect(firsts(a.sent)).toEqual(['SIP/2.0 200 OK', 'CANCEL sip:clyde@example.com SIP/2.0']);
+  expect(a.sent[1]!.to).toEqual(moved.to);
+  a.pass(33_000);
+  expect(a.exchanges!.size).toBe(0);
+});
+
+test('nobody answers at all: 408 after Timer B; nothing for another method (RFC 4320)', () => {
+  const { a } = invited({ backends: three.slice(0, 1) });
+  const sent = firsts(a.pass(32_100));
+  expect(sent.filter((f) => f!.startsWith('INVITE'))).toHaveLength(6);
+  expect(sent.at(-1)).toBe('SIP/2.0 408 Request Timeout');
+  const b = stateful({ backends: three.slice(0, 1) });
+  b.receive(request({ method: 'MESSAGE' }), PHONE);
+  b.sent.length = 0;
+  expect(new Set(firsts(b.pass(33_000)))).toEqual(new Set(['MESSAGE sip:clyde@example.com SIP/2.0']));
+  expect(b.exchanges!.size).toBe(0);
+});
+
+test('a REGISTER fails over too, and its retransmission after the answer goes where it went', () => {
+  const a = stateful();
+  const register = request({ method: 'REGISTER', uri: 'sip:example.com' });
+  const out = a.receive(register, PHONE)!;
+  const moved = a.pass(4100).find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  expect(first(moved)).toBe(first(out));
+  a.receive(answer(moved.text), PBX[backendOf(moved.to)]!);
+  expect(a.exchanges!.size).toBe(0);
+  const again = a.receive(register, PHONE)!;
+  expect(again.to).toEqual(moved.to);
+  expect(branch(again.text)).toBe(branch(moved.text));
+});
+
+test('only a 100, and the PBX goes down: the next one gets the call', () => {
+  const { a, out, at } = invited();
+  a.receive(answer(out.text, '100 Trying'), at);
+  expect(a.pass(3000)).toEqual([]);
+  a.setState(backendOf(out.to), 'down');
+  const sent = a.pass(2000).slice(0, 2);
+  expect(firsts(sent)).toEqual(['CANCEL sip:clyde@example.com SIP/2.0', first(out)]);
+  expect(backendOf(sent[1]!.to)).not.toBe(backendOf(out.to));
+});
+
+test('at the limit new work is refused with 503, a dialog goes on', () => {
+  const a = agent({ backends: three, transactions: 'stateful' }, { transactions: 1 });
+  const out = a.receive(request(), PHONE)!;
+  const refused = a.receive(request({ callId: 'other' }), PHONE)!;
+  expect(first(refused)).toBe('SIP/2.0 503 Service Unavailable');
+  expect(header(refused.text, 'Retry-After')).toEqual(['5']);
+  const info = a.receive(
+    request({
+      method: 'INFO',
+      to: '<sip:clyde@example.com>;tag=t',
+      more: [`Route: ${header(out.text, 'Record-Route')[0]}`],
+    }),
+    PHONE,
+  )!;
+  expect(backendOf(info.to)).toBe(backendOf(out.to));
+  expect(a.drops).toEqual(['transaction_limit']);
+});
+
+test('a PBX’s INVITE towards a phone is a transaction too: retransmitted, and never sent elsewhere', () => {
+  const a = stateful();
+  const reg = a.receive(
+    request({ method: 'REGISTER', uri: 'sip:example.com', to: '<sip:bonnie@example.com>' }),
+    PHONE,
+  )!;
+  const pbx = PBX[backendOf(reg.to)]!;
+  a.receive(answer(reg.text), pbx);
+  const path = header(reg.text, 'Path')[0]!;
+  const out = a.receive(
+    request({
+      uri: 'sip:bonnie@198.51.100.7',
+      via: 'SIP/2.0/UDP 10.0.0.11;branch=z9hG4bKp',
+      from: '<sip:c@x>;tag=p',
+      callId: 'p',
+      more: [`Route: ${path}`],
+    }),
+    pbx,
+  )!;
+  expect(out.to).toMatchObject(endpoint(PHONE));
+  const again = a.pass(5000);
+  expect(again).not.toHaveLength(0);
+  for (const s of again) expect([s.text, s.to]).toEqual([out.text, out.to]);
+  expect(first(a.receive(answer(out.text, '180 Ringing'), PHONE)!)).toBe('SIP/2.0 180 Ringing');
+});
+
+test('an agent that does not know the transaction forwards what belongs to it all the same', () => {
+  const { out, at } = invited();
+  const other = stateful();
+  const ok = other.receive(answer(out.text), at)!;
+  expect(ok.to).toMatchObject(endpoint(PHONE));
+  const cancel = other.receive(request({ method: 'CANCEL' }), PHONE)!;
+  expect(branch(cancel.text)).toBe(branch(out.text));
+});

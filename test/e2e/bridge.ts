@@ -1,0 +1,112 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FarmInput } from '@sipfleet/contract';
+import { onTestFinished } from 'vitest';
+import { createAuthority } from '../../edge-agent/src/transport/certificates.fixture.ts';
+import { Agent, type SecretValues } from '../interop/agent.ts';
+import { Kamailio } from '../interop/kamailio.ts';
+import { Phone } from '../interop/phone.ts';
+import { type LineTarget, type LineTransport, openLine, type PhoneLine } from '../interop/phone-line.ts';
+import { loopback } from '../netns/host.ts';
+import { freePort } from './loopback.ts';
+
+/** One agent that speaks every transport, and a Kamailio behind it, on loopback addresses of their own. */
+
+export const AGENT = '127.7.0.20';
+export const PBX = '127.7.0.11';
+/** Holds the PBX's address. A block, since on one loopback address PBXs are told from phones by their port, and TCP gives them others. */
+const PBX_BLOCK = '127.7.0.10/31';
+export const DOMAIN = 'example.test';
+export const USERS = { bonnie: 'parker', clyde: 'barrow' };
+
+export const authority = createAuthority('Bridge CA');
+
+export interface Bridge {
+  agent: Agent;
+  pbx: Kamailio;
+  farm: FarmInput;
+  secrets: SecretValues;
+  target(transport: LineTransport): LineTarget;
+  line(transport: LineTransport, more?: Partial<LineTarget>): Promise<PhoneLine>;
+  /** A registered phone. */
+  phone(user: keyof typeof USERS, transport: LineTransport, more?: Partial<LineTarget>): Promise<Phone>;
+}
+
+export interface BridgeOptions {
+  workers: number;
+  /** What the TCP and TLS listeners have besides. */
+  streams?: Pick<FarmInput['listeners'][number], 'proxyProtocol'>;
+  /** How the agent speaks to the PBX. */
+  towards?: 'udp' | 'tls';
+}
+
+/** Starts both; they end with the test. */
+export async function startBridge({ workers, towards = 'udp', streams = {} }: BridgeOptions): Promise<Bridge> {
+  const [pbxPort, pbxTls] = [await freePort(PBX), await freePort(PBX)];
+  const tls = towards === 'tls' ? { port: pbxTls, ...pbxFiles(authority.issue(PBX)) } : undefined;
+  const pbx = await Kamailio.start({
+    host: loopback(PBX),
+    port: pbxPort,
+    users: USERS,
+    challengeCalls: true,
+    ...(tls && { tls }),
+  });
+  onTestFinished(() => pbx.close());
+
+  const ports = new Map<LineTransport, number>();
+  for (const transport of ['udp', 'tcp', 'tls', 'ws', 'wss'] as const) ports.set(transport, await freePort(AGENT));
+  const secrets: SecretValues = {
+    first: { ...authority.issue('first.example.test', AGENT) },
+    second: { ...authority.issue('second.example.test') },
+    ca: { ca: authority.certificate },
+  };
+  const listener = (transport: LineTransport) => ({ transport, address: AGENT, port: ports.get(transport) as number });
+  const farm: FarmInput = {
+    kind: 'Farm',
+    name: 'pbx',
+    sites: ['milan'],
+    listeners: [
+      listener('udp'),
+      { ...listener('tcp'), ...streams },
+      { ...listener('tls'), ...streams, certificates: ['first', 'second'] },
+      listener('ws'),
+      { ...listener('wss'), certificate: 'first' },
+    ],
+    backends: [
+      towards === 'tls'
+        ? { name: 'kamailio', address: PBX, port: pbxTls, transport: 'tls', sources: [PBX_BLOCK], tls: { ca: 'ca' } }
+        : { name: 'kamailio', address: PBX, port: pbxPort, sources: [PBX_BLOCK] },
+    ],
+    checks: [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
+  };
+  const agent = await Agent.start({ host: loopback(AGENT), workers, farm, secrets });
+  onTestFinished(() => agent.close());
+
+  const target = (transport: LineTransport): LineTarget => ({
+    host: AGENT,
+    port: ports.get(transport) as number,
+    ca: authority.certificate,
+  });
+  const line = async (transport: LineTransport, more: Partial<LineTarget> = {}): Promise<PhoneLine> => {
+    const opened = await openLine(transport, { ...target(transport), ...more });
+    onTestFinished(() => opened.close());
+    return opened;
+  };
+  const phone: Bridge['phone'] = async (user, transport, more) => {
+    const made = new Phone(await line(transport, more), { user, password: USERS[user], domain: DOMAIN });
+    const statuses = await made.register();
+    if (statuses.join() !== '401,200') throw new Error(`REGISTER of ${user} over ${transport}: ${statuses}`);
+    return made;
+  };
+  return { agent, pbx, farm, secrets, target, line, phone };
+}
+
+function pbxFiles(identity: { certificate: string; privateKey: string }) {
+  const directory = mkdtempSync(join(tmpdir(), 'sipfleet-pbx-tls-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const files = { certificate: join(directory, 'certificate.pem'), privateKey: join(directory, 'key.pem') };
+  writeFileSync(files.certificate, identity.certificate);
+  writeFileSync(files.privateKey, identity.privateKey, { mode: 0o600 });
+  return files;
+}

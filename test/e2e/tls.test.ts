@@ -1,0 +1,159 @@
+import { describe, expect, test } from 'vitest';
+import type { LineTransport } from '../interop/phone-line.ts';
+import { Process } from '../netns/process.ts';
+import { value, values } from '../netns/wire.ts';
+import { canUseNamespaces } from '../setup/peers.ts';
+import { AGENT, authority, type Bridge, startBridge } from './bridge.ts';
+
+/** host:port;transport of every Record-Route that names the agent, top first. */
+const ownRoutes = (bridge: Bridge, message: Parameters<typeof values>[0]): string[] =>
+  values(message, 'record-route')
+    .map((route) => /@([^>]+?)(?:;lr)?>/.exec(route)?.[1] ?? '')
+    .filter((uri) => bridge.farm.listeners.some((l) => uri.startsWith(`${AGENT}:${l.port}`)));
+
+const uri = (bridge: Bridge, transport: LineTransport): string => {
+  const { port } = bridge.target(transport);
+  return `${AGENT}:${port}${transport === 'udp' ? '' : `;transport=${transport}`}`;
+};
+
+describe.skipIf(!canUseNamespaces()).each([1, 3])('TLS outside, UDP inside, %i workers', (workers) => {
+  test.each<[LineTransport, LineTransport]>([
+    ['tls', 'tls'],
+    ['tls', 'udp'],
+    ['tcp', 'tls'],
+  ])('REGISTER, INVITE and BYE in both directions, %s and %s', async (bonnies, clydes) => {
+    const bridge = await startBridge({ workers });
+    const bonnie = await bridge.phone('bonnie', bonnies);
+    const clyde = await bridge.phone('clyde', clydes);
+
+    const call = await bonnie.call('clyde');
+    const called = await clyde.called();
+    // Into the farm by the caller's transport, out by UDP, in by UDP, out by the callee's: two entries for each passage that changes transport.
+    const passage = (transport: LineTransport) =>
+      (transport === 'udp' ? ['udp'] : ['udp', transport]) as LineTransport[];
+    const expected = [...passage(clydes).reverse(), ...passage(bonnies)].map((t) => uri(bridge, t));
+    expect(ownRoutes(bridge, called.first)).toEqual(expected);
+    expect(ownRoutes(bridge, call.first)).toEqual(expected);
+    expect(value(called.first, 'via')).toContain(
+      `SIP/2.0/${clydes.toUpperCase()} ${AGENT}:${bridge.target(clydes).port}`,
+    );
+    expect((await call.hangUp()).status).toBe(200);
+    await called.ended();
+
+    const back = await clyde.call('bonnie');
+    const answered = await bonnie.called();
+    expect((await answered.hangUp()).status).toBe(200);
+    await back.ended();
+  });
+});
+
+describe.skipIf(!canUseNamespaces()).each([1, 3])('TLS to the PBX, %i workers', (workers) => {
+  test.each<[LineTransport, LineTransport]>([
+    ['udp', 'tls'],
+    ['tls', 'udp'],
+  ])('its certificate is verified, and calls go both ways, %s and %s', async (bonnies, clydes) => {
+    const bridge = await startBridge({ workers, towards: 'tls' });
+    await bridge.agent.backendBecomes('kamailio', 'up');
+    const bonnie = await bridge.phone('bonnie', bonnies);
+    const clyde = await bridge.phone('clyde', clydes);
+    const call = await bonnie.call('clyde');
+    const called = await clyde.called();
+    expect((await called.hangUp()).status).toBe(200);
+    await call.ended();
+    const back = await clyde.call('bonnie');
+    const answered = await bonnie.called();
+    expect((await back.hangUp()).status).toBe(200);
+    await answered.ended();
+  });
+});
+
+describe.skipIf(!canUseNamespaces()).each([1, 3])(
+  'behind a load balancer with PROXY protocol, %i workers',
+  (workers) => {
+    const V1 = 'PROXY TCP4 198.51.100.7 192.0.2.1 40000 5060\r\n';
+    const V2 = Buffer.from('0d0a0d0a000d0a515549540a2111000cc6336408c00002019c4113c5', 'hex');
+    test('phones are known by the announced address, and called back through their connection', async () => {
+      const bridge = await startBridge({ workers, streams: { proxyProtocol: { from: ['127.0.0.0/8'] } } });
+      const bonnie = await bridge.phone('bonnie', 'tcp', { header: V1 });
+      const clyde = await bridge.phone('clyde', 'tls', { header: V2 });
+      const call = await bonnie.call('clyde');
+      const called = await clyde.called();
+      const bonnies = values(called.first, 'via').at(-1);
+      expect(bonnies).toContain(';received=198.51.100.7');
+      expect(bonnies).toContain(';rport=40000');
+      const expected = (['tls', 'udp', 'udp', 'tcp'] as const).map((t) => uri(bridge, t));
+      expect(ownRoutes(bridge, called.first)).toEqual(expected);
+      expect((await called.hangUp()).status).toBe(200);
+      await call.ended();
+      // Without the header from where it is required: no connection.
+      const liar = await bridge.line('tcp');
+      liar.send('OPTIONS sip:x SIP/2.0\r\n\r\n');
+      await liar.closed;
+      // Counters reach the control thread a tick later.
+      while ((await bridge.agent.metric('sipfleet_handshakes_failed_total', 'transport="tcp"')) < 1);
+      expect(await bridge.agent.metric('sipfleet_connections', 'transport="tls"')).toBe(1);
+    });
+  },
+);
+
+test.skipIf(!canUseNamespaces())(
+  'openssl finds the certificate for the name it asks for, verified, and TLS 1.2 at least',
+  async () => {
+    const bridge = await startBridge({ workers: 1 });
+    const subjectFor = async (...args: string[]): Promise<string> => {
+      const { host, port } = bridge.target('tls');
+      const client = new Process('openssl', ['s_client', '-connect', `${host}:${port}`, '-brief', ...args]);
+      client.closeInput();
+      await client.exited;
+      return client.output;
+    };
+    expect(await subjectFor('-servername', 'second.example.test')).toMatch(
+      /Peer certificate: CN = second\.example\.test/,
+    );
+    expect(await subjectFor('-noservername')).toMatch(/Peer certificate: CN = first\.example\.test/);
+    expect(await subjectFor('-tls1_1', '-cipher', 'DEFAULT@SECLEVEL=0')).toMatch(/alert protocol version/);
+  },
+);
+
+test.skipIf(!canUseNamespaces())(
+  'a new certificate is served after a reload, and calls on connections of before go on',
+  async () => {
+    const bridge = await startBridge({ workers: 3 });
+    const bonnie = await bridge.phone('bonnie', 'tls');
+    const clyde = await bridge.phone('clyde', 'tls');
+    const call = await bonnie.call('clyde');
+    const called = await clyde.called();
+
+    // New connections all the while; none may fail.
+    let stop = false;
+    let opened = 0;
+    const load = (async () => {
+      for (; !stop; opened++) (await bridge.line('tls')).close();
+    })();
+    const renewed = authority.issue('renewed.example.test', AGENT);
+    await bridge.agent.reload(bridge.farm, { ...bridge.secrets, first: { ...renewed } });
+    const client = new Process('openssl', [
+      's_client',
+      '-connect',
+      `${AGENT}:${bridge.target('tls').port}`,
+      ...['-brief', '-noservername'],
+    ]);
+    client.closeInput();
+    await client.exited;
+    stop = true;
+    await load;
+    expect(opened).toBeGreaterThan(0);
+    expect(client.output).toMatch(/Peer certificate: CN = renewed\.example\.test/);
+
+    expect((await call.hangUp()).status).toBe(200);
+    await called.ended();
+
+    // One that cannot be used changes nothing.
+    const from = bridge.agent.process.output.length;
+    const broken = { ...bridge.secrets, first: { ...renewed, privateKey: authority.issue('x').privateKey } };
+    bridge.agent.writeFiles(bridge.farm, broken);
+    bridge.agent.process.signal('SIGHUP');
+    await bridge.agent.process.sees(/Secret first: privateKey does not belong to certificate/, { from });
+    await bridge.line('tls');
+  },
+);

@@ -1,0 +1,247 @@
+import { createHash } from 'node:crypto';
+import { readMessage, value, values, type WireMessage } from '../netns/wire.ts';
+import { type PhoneLine, within } from './phone-line.ts';
+
+type Message = ReturnType<typeof readMessage>;
+
+export interface PhoneOptions {
+  user: string;
+  password: string;
+  domain: string;
+}
+
+/** One established call, as one side of it sees it. */
+export interface Call {
+  /** The INVITE that made it, as it was received; of the caller: as it was answered. */
+  readonly first: Message;
+  /** Ends it; resolves with the answer to the BYE. */
+  hangUp(): Promise<Message>;
+  /** Resolves when the other side has ended it. */
+  ended(): Promise<void>;
+}
+
+interface Dialog {
+  callId: string;
+  local: string;
+  remote: string;
+  target: string;
+  route: string[];
+  sequence: number;
+}
+
+/**
+ * A user agent of a few lines for what SIPp and baresip do not speak: written from RFC 3261 and RFC 7118, with nothing of the product in it.
+ * Answers every call at once.
+ */
+export class Phone {
+  /** Everything received, in order. */
+  readonly received: Message[] = [];
+  readonly #line: PhoneLine;
+  readonly #options: PhoneOptions;
+  readonly #watchers = new Set<() => void>();
+  #sequence = 0;
+
+  constructor(line: PhoneLine, options: PhoneOptions) {
+    this.#line = line;
+    this.#options = options;
+    line.onMessage((text) => this.#take(readMessage(text)));
+  }
+
+  get contact(): string {
+    const { host, uriTransport } = this.#line;
+    return `<sip:${this.#options.user}@${host};transport=${uriTransport}>`;
+  }
+
+  /** REGISTER → 401 → REGISTER with credentials → 200. Resolves with the statuses seen. */
+  async register(): Promise<number[]> {
+    const { user, domain } = this.#options;
+    const uri = `sip:${domain}`;
+    const own = `<sip:${user}@${domain}>`;
+    const id = this.#id('reg');
+    const extra = [`Contact: ${this.contact}`, 'Expires: 600', 'Supported: path'];
+    const statuses = await this.#authenticated('REGISTER', uri, id, `${own};tag=${id}`, own, extra);
+    return statuses.map((m) => m.status);
+  }
+
+  /** Calls a user, with credentials where asked for. */
+  async call(callee: string): Promise<Call> {
+    const { user, domain } = this.#options;
+    const uri = `sip:${callee}@${domain}`;
+    const id = this.#id('call');
+    const local = `<sip:${user}@${domain}>;tag=${id}`;
+    const answers = await this.#authenticated('INVITE', uri, id, local, `<${uri}>`, [`Contact: ${this.contact}`]);
+    const ok = answers.at(-1) as Message;
+    if (ok.status !== 200) throw new Error(`${ok.startLine} to the INVITE of ${user} for ${callee}`);
+    const dialog: Dialog = {
+      callId: id,
+      local,
+      remote: value(ok, 'to'),
+      target: uriOf(value(ok, 'contact')),
+      route: values(ok, 'record-route').reverse(),
+      sequence: Number.parseInt(value(ok, 'cseq'), 10),
+    };
+    this.#inDialog('ACK', dialog, dialog.sequence);
+    return this.#asCall(ok, dialog);
+  }
+
+  /** The next call that comes in, from the one numbered `after` on; answered, and acknowledged by the caller. */
+  async called(after = 0): Promise<Call> {
+    const invite = (await this.#sees(() => this.#requests('INVITE')[after])) as Message;
+    const callId = value(invite, 'call-id');
+    await this.#sees(() => this.#requests('ACK').find((m) => value(m, 'call-id') === callId));
+    return this.#asCall(invite, {
+      callId,
+      local: this.#answeredTo(invite),
+      remote: value(invite, 'from'),
+      target: uriOf(value(invite, 'contact')),
+      route: values(invite, 'record-route'),
+      sequence: 1,
+    });
+  }
+
+  close(): void {
+    this.#line.close();
+  }
+
+  #asCall(first: Message, dialog: Dialog): Call {
+    return {
+      first,
+      hangUp: () => {
+        const sequence = ++dialog.sequence;
+        this.#inDialog('BYE', dialog, sequence);
+        return this.#final(dialog.callId, `${sequence} BYE`);
+      },
+      ended: async () => {
+        await this.#sees(() => this.#requests('BYE').find((m) => value(m, 'call-id') === dialog.callId));
+      },
+    };
+  }
+
+  #id(what: string): string {
+    return `${what}-${this.#options.user}-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  }
+
+  #requests(method: string): Message[] {
+    return this.received.filter((m) => m.method === method);
+  }
+
+  /** A request outside of a dialog, repeated once with credentials if challenged. Resolves with the final answers. */
+  async #authenticated(
+    method: string,
+    uri: string,
+    callId: string,
+    from: string,
+    to: string,
+    extra: string[],
+  ): Promise<Message[]> {
+    const answers: Message[] = [];
+    for (let sequence = 1, credentials: string[] = []; sequence <= 2; sequence++) {
+      const cseq = `${sequence} ${method}`;
+      this.#send(method, uri, [
+        `From: ${from}`,
+        `To: ${to}`,
+        `Call-ID: ${callId}`,
+        `CSeq: ${cseq}`,
+        ...extra,
+        ...credentials,
+      ]);
+      const answer = await this.#final(callId, cseq);
+      answers.push(answer);
+      if (answer.status !== 401 && answer.status !== 407) break;
+      if (method === 'INVITE') this.#acknowledge(answer, uri, from, callId, sequence);
+      credentials = [this.#credentials(answer, method, uri)];
+    }
+    return answers;
+  }
+
+  /** RFC 3261 §17.1.1.3: the ACK of a failure belongs to the INVITE's transaction. */
+  #acknowledge(answer: Message, uri: string, from: string, callId: string, sequence: number): void {
+    const lines = [`From: ${from}`, `To: ${value(answer, 'to')}`, `Call-ID: ${callId}`, `CSeq: ${sequence} ACK`];
+    this.#write('ACK', uri, [`Via: ${values(answer, 'via')[0]}`, ...lines]);
+  }
+
+  #credentials(challenge: Message, method: string, uri: string): string {
+    const { user, password } = this.#options;
+    const [header, name] =
+      challenge.status === 401 ? ['www-authenticate', 'Authorization'] : ['proxy-authenticate', 'Proxy-Authorization'];
+    const text = value(challenge, header);
+    const of = (field: string) => new RegExp(`\\b${field}="([^"]*)"`).exec(text)?.[1] ?? '';
+    const md5 = (input: string) => createHash('md5').update(input).digest('hex');
+    const response = md5(`${md5(`${user}:${of('realm')}:${password}`)}:${of('nonce')}:${md5(`${method}:${uri}`)}`);
+    return `${name}: Digest username="${user}", realm="${of('realm')}", nonce="${of('nonce')}", uri="${uri}", response="${response}"`;
+  }
+
+  #inDialog(method: string, { local, remote, target, route, callId }: Dialog, sequence: number): void {
+    const routes = route.map((r) => `Route: ${r}`);
+    this.#send(method, target, [
+      ...routes,
+      `From: ${local}`,
+      `To: ${remote}`,
+      `Call-ID: ${callId}`,
+      `CSeq: ${sequence} ${method}`,
+    ]);
+  }
+
+  #send(method: string, uri: string, lines: string[]): void {
+    const { viaTransport, host } = this.#line;
+    const branch = `z9hG4bK-${this.#options.user}-${++this.#sequence}-${Math.random().toString(36).slice(2)}`;
+    this.#write(method, uri, [`Via: SIP/2.0/${viaTransport} ${host};rport;branch=${branch}`, ...lines]);
+  }
+
+  #write(method: string, uri: string, lines: string[]): void {
+    this.#line.send(
+      [`${method} ${uri} SIP/2.0`, ...lines, 'Max-Forwards: 70', 'Content-Length: 0', '', ''].join('\r\n'),
+    );
+  }
+
+  #final(callId: string, cseq: string): Promise<Message> {
+    const fits = (m: Message) => m.status >= 200 && value(m, 'call-id') === callId && value(m, 'cseq') === cseq;
+    return this.#sees(() => this.received.find(fits)) as Promise<Message>;
+  }
+
+  #sees<T>(found: () => T | undefined): Promise<T> {
+    const seen = new Promise<T>((resolve) => {
+      const look = () => {
+        const result = found();
+        if (result === undefined) return;
+        this.#watchers.delete(look);
+        resolve(result);
+      };
+      this.#watchers.add(look);
+      look();
+    });
+    return within(
+      seen,
+      () => `${this.#options.user} received only:\n${this.received.map((m) => m.startLine).join('\n')}`,
+    );
+  }
+
+  #take(message: Message): void {
+    this.received.push(message);
+    if (message.method === 'INVITE' && !value(message, 'to').includes('tag=')) {
+      this.#answer(message, '180 Ringing');
+      this.#answer(message, '200 OK');
+    } else if (message.method !== '' && message.method !== 'ACK') this.#answer(message, '200 OK');
+    for (const look of [...this.#watchers]) look();
+  }
+
+  #answeredTo(request: Message): string {
+    const to = value(request, 'to');
+    return to.includes('tag=') ? to : `${to};tag=answered-${value(request, 'call-id').length}`;
+  }
+
+  #answer(request: Pick<WireMessage, 'headers' | 'method'>, status: string): void {
+    const copied = ['via', 'record-route'].flatMap((name) => values(request, name).map((v) => `${name}: ${v}`));
+    const lines = [
+      `SIP/2.0 ${status}`,
+      ...copied,
+      ...['from', 'call-id', 'cseq'].map((name) => `${name}: ${value(request, name)}`),
+      `To: ${this.#answeredTo(request as Message)}`,
+      `Contact: ${this.contact}`,
+      'Content-Length: 0',
+    ];
+    this.#line.send(`${lines.join('\r\n')}\r\n\r\n`);
+  }
+}
+
+const uriOf = (contact: string): string => /<([^>]+)>/.exec(contact)?.[1] ?? contact;
