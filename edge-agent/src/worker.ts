@@ -64,7 +64,8 @@ const mail = openMailbox(start.mailboxes, start.workers, start.index, drainMail)
 const sockets = new DataThreadSockets(udp, streams);
 /** Requests under way at once, per data thread: some 2 KB each beside the message. */
 const MAX_TRANSACTIONS = 50_000;
-const exchanges = new Exchanges(MAX_TRANSACTIONS, performance.now());
+/** Made for the first plan that keeps transactions: without one its tables would be memory for nothing. */
+let exchanges: Exchanges | undefined;
 let running: Running | undefined;
 let seconds = Math.floor(Date.now() / 1000);
 
@@ -73,7 +74,7 @@ function receive(bytes: Uint8Array, from: number, to: number, source: Endpoint, 
   const listener = now?.byHandle[handle];
   if (now === undefined || listener === undefined) return;
   now.counters.received(listener.index, to - from);
-  if (timers === undefined && exchanges.waiting) timers = setInterval(fireTimers, TIMER_MS);
+  if (timers === undefined && exchanges?.waiting) timers = setInterval(fireTimers, TIMER_MS);
   try {
     now.proxy.handle(bytes, from, to, source, listener.index);
   } catch (error) {
@@ -92,7 +93,7 @@ function fireTimers(): void {
     complain(error as Error);
   }
   udp.flush();
-  if (exchanges.waiting) return;
+  if (exchanges?.waiting) return;
   clearInterval(timers);
   timers = undefined;
 }
@@ -197,6 +198,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       try {
         const ports = await sockets.prepare(plan);
         const runtime = buildRuntime(plan, start.index);
+        if (plan.farms.some((farm) => farm.stateful)) exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
         const slab = new SlabCounters(plan, counters);
         next = { runtime, counters: slab, proxy: new SipProxy(runtime, output, slab, exchanges), byHandle: [] };
         return { type: 'prepared', etag: plan.etag, ports };

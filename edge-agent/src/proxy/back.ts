@@ -1,8 +1,9 @@
 import { TRANSPORT } from '../ports.ts';
+import { copyEndpoint } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { METHOD } from '../sip/method.ts';
 import { DROP } from '../telemetry/slab.ts';
-import { type Context, copyEndpoint } from './context.ts';
+import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
 import { capExpires } from './expires.ts';
 import { addContentLength } from './length.ts';

@@ -107,13 +107,3 @@ export function createContext(
     exchanges,
   };
 }
-
-export function copyEndpoint(to: Endpoint, from: Endpoint): void {
-  to.transport = from.transport;
-  to.ip0 = from.ip0;
-  to.ip1 = from.ip1;
-  to.ip2 = from.ip2;
-  to.ip3 = from.ip3;
-  to.port = from.port;
-  to.connection = from.connection;
-}

@@ -1,15 +1,16 @@
 import { type Arena, type Endpoint, TRANSPORT } from '../ports.ts';
+import { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
 import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
 import { branchKey, identify, makeBranch, putBranch } from '../transaction/branch.ts';
-import { type Context, copyEndpoint, HOP } from './context.ts';
+import { type Context, HOP } from './context.ts';
 import { putFlow } from './flow.ts';
 import { writeAck, writeCancel } from './hop.ts';
 import { addContentLength } from './length.ts';
-import { isV4, type Listener, outgoing, SIDE, type Side } from './runtime.ts';
+import { type Listener, outgoing, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
 import { noteSource, responsePort } from './via.ts';
 
@@ -64,7 +65,7 @@ export function forwardToBackend(
 export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): boolean {
   const { message, token, output, target } = ctx;
   const { farm } = incoming;
-  const v4 = isV4(token.client);
+  const v4 = isIPv4(token.client);
   const own = farm.listeners[token.listener];
   const leaving =
     own !== undefined && own.plan.transport === token.client.transport && own.v4 === v4

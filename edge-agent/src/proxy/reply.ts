@@ -1,11 +1,12 @@
 import { type Endpoint, TRANSPORT } from '../ports.ts';
+import { copyEndpoint } from '../sip/endpoint.ts';
 import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { put, putDecimal, toBytes, toText } from '../sip/text.ts';
 import type { LocalStatus } from '../telemetry/slab.ts';
-import { type Context, copyEndpoint } from './context.ts';
+import type { Context } from './context.ts';
 import type { Listener } from './runtime.ts';
 import { noteSource, responsePort } from './via.ts';
 

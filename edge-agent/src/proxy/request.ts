@@ -1,5 +1,6 @@
 import { NONE } from '../balancer/pool.ts';
 import type { Endpoint } from '../ports.ts';
+import { copyEndpoint } from '../sip/endpoint.ts';
 import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
@@ -8,7 +9,7 @@ import { toBytes, toText } from '../sip/text.ts';
 import { SCHEME } from '../sip/uri.ts';
 import { DROP, type LocalStatus } from '../telemetry/slab.ts';
 import { identify, loopHash, readBack, readBranch, transactionKey } from '../transaction/branch.ts';
-import { type Context, copyEndpoint } from './context.ts';
+import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
 import { forwardToBackend, forwardToClient } from './forward.ts';
 import { EXTRA, reply } from './reply.ts';

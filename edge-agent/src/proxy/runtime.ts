@@ -3,6 +3,7 @@ import { Pool } from '../balancer/pool.ts';
 import { Sources } from '../balancer/sources.ts';
 import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Endpoint, TRANSPORT, type TransportName } from '../ports.ts';
+import { isIPv4 } from '../sip/endpoint.ts';
 import { type HashKey, hashKey } from '../sip/hash.ts';
 import { parseWords, wordsOf } from '../sip/host.ts';
 import { equalsNoCase, toBytes } from '../sip/text.ts';
@@ -95,7 +96,7 @@ export function buildRuntime(plan: Plan, worker: number): Runtime {
   }
   for (const listener of runtime.listeners)
     listener.towards = listener.farm.backends.map(
-      (b) => outgoing(listener, b.plan.transport, isV4(b.endpoint)) ?? listener,
+      (b) => outgoing(listener, b.plan.transport, isIPv4(b.endpoint)) ?? listener,
     );
   return runtime;
 }
@@ -105,8 +106,6 @@ export function outgoing(incoming: Listener, transport: number, v4: boolean): Li
   const fits = (l: Listener) => l.plan.transport === transport && l.v4 === v4;
   return fits(incoming) ? incoming : incoming.farm.listeners.find(fits);
 }
-
-export const isV4 = (e: Endpoint): boolean => e.ip0 === 0 && e.ip1 === 0 && e.ip2 === 0xffff;
 
 function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Listener {
   const name = NAME_OF[plan.transport]!;

@@ -1,10 +1,11 @@
 import { NONE } from '../balancer/pool.ts';
 import { type Endpoint, TRANSPORT } from '../ports.ts';
+import { copyEndpoint } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { inviteClient, nonInviteClient, responseInput, step } from '../transaction/machines.ts';
 import { DEFAULT_BASE, nextInterval, timerValues } from '../transaction/timers.ts';
 import { passToClient, toClient } from './back.ts';
-import { type Context, copyEndpoint, HOP } from './context.ts';
+import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
 import { forwardToBackend, forwardToClient } from './forward.ts';
 import { releaseOf } from './hop.ts';

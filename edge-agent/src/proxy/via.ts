@@ -1,4 +1,5 @@
 import type { Arena, Endpoint } from '../ports.ts';
+import { isIPv4 } from '../sip/endpoint.ts';
 import { formatWords, parseWords } from '../sip/host.ts';
 import { put, putDecimal, toBytes } from '../sip/text.ts';
 import type { ViaView } from '../sip/via.ts';
@@ -39,8 +40,7 @@ export const responsePort = (bytes: Uint8Array, via: ViaView, from: Endpoint): n
 
 /** Writes an address literal, without brackets. */
 export function putAddress(to: Uint8Array, at: number, e: Endpoint): number {
-  if (e.ip0 !== 0 || e.ip1 !== 0 || e.ip2 !== 0xffff)
-    return put(to, at, toBytes(formatWords(e.ip0, e.ip1, e.ip2, e.ip3)));
+  if (!isIPv4(e)) return put(to, at, toBytes(formatWords(e.ip0, e.ip1, e.ip2, e.ip3)));
   let i = putDecimal(to, at, e.ip3 >>> 24);
   to[i++] = 46;
   i = putDecimal(to, i, (e.ip3 >>> 16) & 255);

@@ -1,19 +1,11 @@
 import type { Endpoint, TransportCode } from '../ports.ts';
+import { isIPv4 } from '../sip/endpoint.ts';
+
+export { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
 
 /** An endpoint of its own, `::` port 0 until somebody writes into it. */
 export function createEndpoint(transport: TransportCode): Endpoint {
   return { transport, ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, connection: 0 };
-}
-
-export function copyEndpoint(to: Endpoint, from: Readonly<Endpoint>): Endpoint {
-  to.transport = from.transport;
-  to.ip0 = from.ip0;
-  to.ip1 = from.ip1;
-  to.ip2 = from.ip2;
-  to.ip3 = from.ip3;
-  to.port = from.port;
-  to.connection = from.connection;
-  return to;
 }
 
 /** Same transport, address and port. The connection is left out: it says how to get there, not where. */
@@ -29,10 +21,6 @@ export function sameAddress(a: Readonly<Endpoint>, b: Readonly<Endpoint>): boole
 /** Transport, address and port as the key of a map. */
 export const endpointKey = (e: Readonly<Endpoint>): string =>
   `${e.transport}.${e.ip0}.${e.ip1}.${e.ip2}.${e.ip3}.${e.port}`;
-
-export function isIPv4(e: Readonly<Endpoint>): boolean {
-  return e.ip2 === 0xffff && e.ip0 === 0 && e.ip1 === 0;
-}
 
 /** The address as text: dotted for IPv4, eight groups (RFC 4291 §2.2 form 1) for IPv6. For sockets and messages, not for SIP. */
 export function formatAddress(e: Readonly<Endpoint>): string {
