@@ -110,6 +110,28 @@ export const SnapshotStatus = z.strictObject({
 });
 export type SnapshotStatus = z.infer<typeof SnapshotStatus>;
 
+const total = z.int().min(0);
+
+/**
+ * What an agent saw of one farm's traffic, as seen at the edge. Totals since the agent's start: they begin anew when `uptimeSeconds` does,
+ * so a rate is the difference of two reports. What goes on now is soft state, and approximate.
+ */
+export const FarmTraffic = z.strictObject({
+  farm: resourceName,
+  /** Sessions that a client or a PBX began, and those that a 2xx answered (RFC 6076 SER: its denominator and numerator). */
+  sessionAttempts: total,
+  sessionsEstablished: total,
+  /** Refused with 408, 500, 503 or 504, or never answered (RFC 6076 ISA). */
+  sessionFailures: total,
+  registrationAttempts: total,
+  /** Final responses 4xx but 401, 402 and 407, 5xx, 6xx, and silence (RFC 6076 IRA). */
+  registrationFailures: total,
+  checksFailed: total,
+  activeSessions: total,
+  activeRegistrations: total,
+});
+export type FarmTraffic = z.infer<typeof FarmTraffic>;
+
 /** `POST /v1/agent/report`: report and poll in one exchange. */
 export const AgentReport = z.strictObject({
   version: z.string().max(50),
@@ -129,6 +151,8 @@ export const AgentReport = z.strictObject({
     )
     .max(20_000),
   checks: z.array(CheckReport).max(5_000).optional(),
+  /** One entry per farm. Left out by agents that do not count. */
+  traffic: z.array(FarmTraffic).max(5_000).optional(),
 });
 export type AgentReport = z.infer<typeof AgentReport>;
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type AgentReport, parseWith, Snapshot } from '@sipfleet/contract';
+import { type AgentReport, type FarmTraffic, parseWith, Snapshot } from '@sipfleet/contract';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { farm, match, milan, problemOf, type TestApp, testApp } from './app.fixture.ts';
 
@@ -21,6 +21,17 @@ const report: AgentReport = {
   uptimeSeconds: 12,
   snapshot: { status: 'FAILED', etag: 'abc', generation: 2, reason: 'port taken', running: null },
   backends: [],
+};
+const traffic: FarmTraffic = {
+  farm: 'pbx',
+  sessionAttempts: 100,
+  sessionsEstablished: 90,
+  sessionFailures: 3,
+  registrationAttempts: 20,
+  registrationFailures: 1,
+  checksFailed: 0,
+  activeSessions: 12,
+  activeRegistrations: 400,
 };
 
 describe('joining', () => {
@@ -116,6 +127,19 @@ describe('the agent’s own routes', () => {
       target: wanted,
       backends: [],
     });
+  });
+
+  test('the traffic of a report is kept with it; an agent that does not count leaves it out', async () => {
+    const agent = await t.enrol();
+    const as = { bearer: await agent.jwt() };
+    const sent = (body: object) => t.ask('POST', '/v1/agent/report', { as, body });
+    const kept = async () => (await t.store.agent(agent.agentId))?.report?.traffic;
+    expect((await sent({ ...report, traffic: [traffic] })).status).toBe(200);
+    expect(await kept()).toEqual([traffic]);
+    expect((await sent(report)).status).toBe(200);
+    expect(await kept()).toBeUndefined();
+    const refused = await sent({ ...report, traffic: [{ ...traffic, activeSessions: -1 }] });
+    expect(problemOf(refused).faults?.[0]).toMatchObject({ field: 'traffic[0].activeSessions', found: '-1' });
   });
 
   test('a revoked agent is cut off at once and gets 401 from then on', async () => {

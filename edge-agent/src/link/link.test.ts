@@ -25,6 +25,7 @@ let applied: Snapshot[];
 let appliedSecrets: Record<string, Readonly<Record<string, string>>>[];
 let refuse: ((snapshot: Snapshot) => string | undefined) | undefined;
 let backends: AgentReport['backends'];
+let traffic: NonNullable<AgentReport['traffic']>;
 const links: { link: Link; stop: AbortController }[] = [];
 
 beforeEach(async () => {
@@ -34,6 +35,7 @@ beforeEach(async () => {
   applied = [];
   appliedSecrets = [];
   backends = [];
+  traffic = [];
   refuse = undefined;
   const { signal } = new AbortController();
   const base = baseUrl(plane.url);
@@ -88,6 +90,7 @@ async function newLink(): Promise<Link> {
     },
     backends: () => backends,
     checks: () => [],
+    traffic: () => traffic,
     version: '0.1.0',
     clock: { now: () => Date.now(), monotonic: () => performance.now() },
     log,
@@ -224,6 +227,17 @@ test('verdict changes are reported together, not one by one', async () => {
   for (let i = 0; i < 50; i++) link.verdictChanged();
   await expect.poll(() => plane.reports.at(-1)?.backends, SOON).toEqual(backends);
   expect(plane.reports.length - before).toBeLessThanOrEqual(2);
+});
+
+test('a report carries the traffic as it is when the report goes out', async () => {
+  plane.publish(snapshotOf(1));
+  const link = await newLink();
+  await link.start();
+  await expect.poll(() => plane.reports.at(-1)?.traffic, SOON).toEqual([]);
+  const counts = { sessionAttempts: 3, sessionsEstablished: 2, sessionFailures: 1, checksFailed: 0, activeSessions: 2 };
+  traffic = [{ farm: 'pbx', ...counts, registrationAttempts: 9, registrationFailures: 4, activeRegistrations: 5 }];
+  link.verdictChanged();
+  await expect.poll(() => plane.reports.at(-1)?.traffic, SOON).toEqual(traffic);
 });
 
 test('garbage on the push socket changes nothing', async () => {

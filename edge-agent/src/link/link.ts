@@ -32,6 +32,8 @@ export interface LinkPorts {
   apply(snapshot: Snapshot, etag: string, secrets: Secrets): Promise<void>;
   backends(): AgentReport['backends'];
   checks(): NonNullable<AgentReport['checks']>;
+  /** Left out where nothing counts. */
+  traffic?(): NonNullable<AgentReport['traffic']>;
   version: string;
   clock: Clock;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -280,7 +282,7 @@ export class Link {
   }
 
   #compose(): AgentReport {
-    const { version, clock, backends, checks } = this.#ports;
+    const { version, clock, backends, checks, traffic } = this.#ports;
     const running = this.#running?.etag ?? null;
     const snapshot: SnapshotStatus = this.#failure
       ? {
@@ -300,6 +302,7 @@ export class Link {
       snapshot,
       backends: backends().slice(0, 20_000),
       checks: checks().slice(0, 5_000),
+      ...(traffic && { traffic: traffic().slice(0, 5_000) }),
     };
   }
 }
