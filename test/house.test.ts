@@ -222,7 +222,8 @@ test('nothing names the machine or the registry it was made on', () => {
   // Put together here, so that this file does not name them either. An npm mirror's URL in the lockfile breaks npm ci elsewhere.
   const forbidden = new RegExp([`/${'work'}/`, `/${'root'}/`, `/${'home'}/[a-z]`, `registry${'='}`].join('|'));
   const top = readdirSync(ROOT, { withFileTypes: true })
-    .filter((e) => e.isFile())
+    // In a git worktree .git is a file with a path in it, and no part of the project.
+    .filter((e) => e.isFile() && e.name !== '.git')
     .map((e) => e.name);
   const named = [...ALL.flatMap(filesUnder), ...top].filter((f) =>
     forbidden.test(readFileSync(join(ROOT, f), 'latin1')),
