@@ -50,6 +50,13 @@ export interface Arena {
   used: number;
 }
 
+/** What a UDP transport calls. */
+export interface UdpEvents {
+  handler: MessageHandler;
+  /** A batch has been handed over; what it queued is sent next. */
+  batchEnded(): void;
+}
+
 /** Every UDP socket of one worker. Two implementations: `recvmmsg`/`sendmmsg` through FFI, and `dgram`. */
 export interface UdpTransport {
   readonly kind: 'ffi' | 'dgram';

@@ -127,7 +127,6 @@ export class Runtime {
   async #apply(snapshot: Snapshot, etag: string, secrets: Secrets): Promise<void> {
     refuseMissingSecrets(snapshot, secrets);
     const plan = compilePlan(snapshot, etag, this.#options.agent, secrets);
-    refuseSplitTransactions(plan, this.#options.workers.count);
     await refuseTakenPorts(plan, this.workers.plan);
     const targets = healthTargets(snapshot, plan, secrets);
     this.#seedStates(plan, targets);
@@ -223,14 +222,4 @@ function listenerAddress(plan: Plan, farm: number, transport: number, backend: s
       `farm ${plan.farms[farm]?.name}: no listener to reach ${backend} from: set --address to one of its family`,
     );
   return fits.address;
-}
-
-/** The kernel may hand a response to another data thread than the one that keeps its transaction. */
-function refuseSplitTransactions(plan: Plan, workers: number): void {
-  const farm = plan.farms.find((f) => f.stateful);
-  if (farm && workers > 1)
-    throw new AgentError(
-      'PLAN',
-      `farm ${farm.name}: transactions: stateful needs an agent with --workers 1, this one has ${workers}; allowed: transactions: stateless`,
-    );
 }

@@ -1,23 +1,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataThreadSockets } from './data-sockets.ts';
-import {
-  type Endpoint,
-  type Segments,
-  TRANSPORT,
-  type WorkerCommand,
-  type WorkerEvent,
-  type WorkerStart,
-} from './ports.ts';
+import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
 import type { Output } from './proxy/context.ts';
 import { Exchanges } from './proxy/exchange.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
-import { Splice } from './sip/splice.ts';
 import { SlabCounters } from './telemetry/counters.ts';
 import { DROP } from './telemetry/slab.ts';
 import { createCounts } from './transport/counts.ts';
-import { createEndpoint } from './transport/endpoint.ts';
 import { openMailbox } from './transport/mailbox.ts';
+import { type Letters, Post } from './transport/post.ts';
 import { createStreamTransport } from './transport/streams.ts';
 import { createUdpTransport } from './transport/udp/index.ts';
 
@@ -28,7 +20,7 @@ import { createUdpTransport } from './transport/udp/index.ts';
  *   → receive()                                           counted, given its listener of the running plan
  *   → proxy/proxy.ts                                      parsed as far as needed (sip/message)
  *   → proxy/request.ts                                    validated, own Routes taken, token or affinity → target
- *     or proxy/response.ts                                our Via taken off → target
+ *     or proxy/response.ts                                its exchange (of another worker: handed over), or our Via taken off → target
  *   → proxy/forward.ts                                    edits: Via, Record-Route or Path, Max-Forwards, received
  *   → output below                                        the listener's socket, a connection, or another worker's mailbox
  */
@@ -46,21 +38,23 @@ interface Running {
   runtime: Runtime;
   proxy: SipProxy;
   counters: SlabCounters;
-  /** Listener of the plan by socket handle. */
+  /** Listener of the plan by socket handle, and by mark. */
   byHandle: (Listener | undefined)[];
+  byMark: Map<number, Listener>;
 }
 
 const counts = createCounts();
-const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts });
+const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters });
 const streams = createStreamTransport({
   kind: start.datapath,
   handler: receive,
   counts,
   seed: start.seed,
   // Datagrams that stream messages caused have no received UDP batch to leave with.
-  onBatchEnd: () => udp.flush(),
+  onBatchEnd: afterOthers,
 });
-const mail = openMailbox(start.mailboxes, start.workers, start.index, drainMail);
+const mail = openMailbox(start.mailboxes, start.workers, start.index, afterOthers);
+const post = new Post(mail);
 const sockets = new DataThreadSockets(udp, streams);
 /** Requests under way at once, per data thread: some 2 KB each beside the message. */
 const MAX_TRANSACTIONS = 50_000;
@@ -78,10 +72,14 @@ function receive(bytes: Uint8Array, from: number, to: number, source: Endpoint, 
   try {
     now.proxy.handle(bytes, from, to, source, listener.index);
   } catch (error) {
-    // A fault of ours costs one message, never the thread with its connections.
-    now.counters.drop(DROP.internal);
-    complain(error as Error);
+    failed(error as Error);
   }
+}
+
+/** A fault of ours costs one message, never the thread with its connections. */
+function failed(error: Error): void {
+  running?.counters.drop(DROP.internal);
+  complain(error);
 }
 
 /** Runs while some transaction waits for something. */
@@ -89,8 +87,7 @@ function fireTimers(): void {
   try {
     running?.proxy.advance();
   } catch (error) {
-    running?.counters.drop(DROP.internal);
-    complain(error as Error);
+    failed(error as Error);
   }
   udp.flush();
   if (exchanges?.waiting) return;
@@ -109,36 +106,32 @@ function complain(error: Error): void {
 }
 let complainedAt = 0;
 
-/** Mail is the remote end that the sender means, as words and port, and then the message. */
-const MAIL_HEADER = 20;
-const envelope = new Uint8Array(MAIL_HEADER);
-const envelopeWords = new Uint32Array(envelope.buffer);
-const letter = new Splice();
-const opened = new DataView(new ArrayBuffer(MAIL_HEADER));
-const addressee = createEndpoint(TRANSPORT.tcp);
-
-function mailTo(worker: number, to: Endpoint, message: Segments): boolean {
-  envelopeWords.set([to.ip0, to.ip1, to.ip2, to.ip3, to.port]);
-  letter.reset();
-  letter.add(envelope, 0, MAIL_HEADER);
-  for (let i = 0; i < message.count; i++) letter.add(message.bytes[i]!, message.start[i]!, message.end[i]!);
-  return mail.post(worker, to.connection, letter);
+/** What other data threads want: mostly between two batches of our own, woken for it where none comes. */
+function openLetters(): void {
+  post.drain(letters);
 }
 
-function drainMail(): void {
-  mail.drain((connection, bytes, from, to) => {
-    for (let i = 0; i < MAIL_HEADER; i++) opened.setUint8(i, bytes[from + i]!);
-    addressee.ip0 = opened.getUint32(0, true);
-    addressee.ip1 = opened.getUint32(4, true);
-    addressee.ip2 = opened.getUint32(8, true);
-    addressee.ip3 = opened.getUint32(12, true);
-    addressee.port = opened.getUint32(16, true);
-    addressee.connection = connection;
-    letter.reset();
-    letter.add(bytes, from + MAIL_HEADER, to);
-    if (!sendHere(addressee, letter)) running?.counters.drop(DROP.unknown_flow);
-  });
+/** Outside of a received UDP batch nobody else sends what was queued. */
+function afterOthers(): void {
+  openLetters();
+  udp.flush();
 }
+
+const letters: Letters = {
+  send(to, message) {
+    if (!sendHere(to, message)) running?.counters.drop(DROP.unknown_flow);
+  },
+  receive(bytes, from, to, source, mark) {
+    const listener = running?.byMark.get(mark);
+    // The listener went with a plan between two threads' commits.
+    if (listener === undefined) return running?.counters.drop(DROP.no_route);
+    try {
+      running?.proxy.handleHandedOver(bytes, from, to, source, listener.index);
+    } catch (error) {
+      failed(error as Error);
+    }
+  },
+};
 
 const output: Output = {
   arena() {
@@ -154,7 +147,7 @@ const output: Output = {
     if (worker !== start.index) {
       if (worker >= start.workers) return false;
       // Its own reason, and so no "unknown flow" besides: the connection may well be there.
-      if (mailTo(worker, to, message)) counters.sent(listener.index, message.length);
+      if (post.send(worker, to, message)) counters.sent(listener.index, message.length);
       else counters.drop(DROP.mailbox_full);
       return true;
     }
@@ -166,6 +159,9 @@ const output: Output = {
     const sent = streams.sendTo(to, message, listener.plan.address, listener.handle);
     if (sent) running!.counters.sent(listener.index, message.length);
     return sent;
+  },
+  handOver(worker, listener, from, bytes, start, end) {
+    if (!post.handOver(worker, from, listener.mark, bytes, start, end)) running!.counters.drop(DROP.mailbox_full);
   },
   now: () => performance.now(),
   seconds: () => seconds,
@@ -197,10 +193,12 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       const { plan, counters } = message;
       try {
         const ports = await sockets.prepare(plan);
-        const runtime = buildRuntime(plan, start.index);
+        const runtime = buildRuntime(plan, start.index, start.workers);
         if (plan.farms.some((farm) => farm.stateful)) exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
         const slab = new SlabCounters(plan, counters);
-        next = { runtime, counters: slab, proxy: new SipProxy(runtime, output, slab, exchanges), byHandle: [] };
+        const proxy = new SipProxy(runtime, output, slab, exchanges);
+        const byMark = new Map(runtime.listeners.map((l) => [l.mark, l]));
+        next = { runtime, counters: slab, proxy, byHandle: [], byMark };
         return { type: 'prepared', etag: plan.etag, ports };
       } catch (error) {
         await sockets.abort();

@@ -92,6 +92,7 @@ function benchSnapshot(site: Site): Snapshot {
           kind: 'Farm',
           name: 'bench',
           sites: ['bench'],
+          transactions: 'stateless',
           listeners: [{ transport: 'udp', ...site.proxy }],
           backends: site.sinks.map((sink, i) => ({ name: `sink${i + 1}`, ...sink })),
           checks: [{ name: 'ping', type: 'options', interval: '1s', timeout: '500ms' }],

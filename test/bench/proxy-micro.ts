@@ -47,6 +47,7 @@ const proxy = new SipProxy(
     },
     stream: () => false,
     dial: () => false,
+    handOver: () => {},
     seconds: () => 1,
     now: () => 1,
   },

@@ -4,14 +4,14 @@ import { canUseNamespaces } from '../setup/peers.ts';
 import { useStage } from './stage.ts';
 
 /** Transactions are kept: what happens inside one request, where a stateless agent could only help the next. */
-describe.skipIf(!canUseNamespaces())('transactions: stateful', () => {
+describe.skipIf(!canUseNamespaces()).each([1, 3])('transactions: stateful, %i workers', (workers) => {
   const stage = useStage();
 
   test('phones register and call in both directions', async () => {
     const s = stage();
     const { client1, client2 } = s.net;
     await s.startPbxs({ challengeCalls: true });
-    const agent = await s.startAgent({ workers: 1, farm: s.farm({ transactions: 'stateful' }) });
+    const agent = await s.startAgent({ workers, farm: s.farm({ transactions: 'stateful' }) });
     await s.sippPhone('bonnie', client1);
     await s.sippPhone('clyde', client2, { transport: 'tcp' });
     const scenario = callScenario({ challenged: true });
@@ -26,7 +26,7 @@ describe.skipIf(!canUseNamespaces())('transactions: stateful', () => {
     const s = stage();
     const pbxs = await s.startPbxs();
     // No check: nothing but the request finds out.
-    const agent = await s.startAgent({ workers: 1, farm: s.farm({ transactions: 'stateful', checks: [] }) });
+    const agent = await s.startAgent({ workers, farm: s.farm({ transactions: 'stateful', checks: [] }) });
     const before = await s.sippPhone('bonnie', s.net.client1);
     const dead = pbxs.find((pbx) => pbx.address === before.address)!;
     await dead.stop();

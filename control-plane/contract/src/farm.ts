@@ -244,10 +244,10 @@ export const Farm = strict(
           );
       }),
     /**
-     * `stateless`: every message is forwarded by itself; failover happens between requests. `stateful`: transactions are kept, with failover
-     * inside them; needs agents with one data thread.
+     * `stateful`: transactions are kept, with failover inside them. `stateless`: every message is forwarded by itself; failover happens
+     * between requests.
      */
-    transactions: oneOf(['stateless', 'stateful'], []).default('stateless'),
+    transactions: oneOf(['stateful', 'stateless'], []).default('stateful'),
     failover: Failover.optional(),
     balancing: Balancing.prefault({}),
     backends: z

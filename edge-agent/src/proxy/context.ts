@@ -23,6 +23,8 @@ export interface Output {
   stream(listener: Listener, worker: number, to: Endpoint, message: Segments): boolean;
   /** Sends over the connection that is open to `to`, or opens one. False: refused at once. */
   dial(listener: Listener, to: Endpoint, message: Segments): boolean;
+  /** Hands a response to the worker of this agent that keeps its exchange. */
+  handOver(worker: number, listener: Listener, from: Endpoint, bytes: Uint8Array, start: number, end: number): void;
   /** Monotonic milliseconds, for transaction timers. */
   now(): number;
   /** Seconds since the epoch, read once per batch. */

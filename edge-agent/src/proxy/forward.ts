@@ -107,9 +107,10 @@ function putVia(
   const { message, via, back } = ctx;
   const { key } = incoming.farm.keys[0]!;
   const stream = from.transport !== TRANSPORT.udp;
+  const { agent } = ctx.runtime.plan;
   if (stream) {
     back.ip0 = back.ip1 = back.ip2 = back.ip3 = back.port = 0;
-    back.agent = ctx.runtime.plan.agent;
+    back.agent = agent;
     back.worker = ctx.runtime.worker;
     back.connection = from.connection;
   } else {
@@ -125,7 +126,12 @@ function putVia(
   ctx.branch = branchKey();
   let at = put(arena.bytes, arena.used, leaving.via[side]);
   at = putBranch(arena.bytes, at);
-  if (stream) at = putFlow(arena.bytes, put(arena.bytes, at, FLOW), back);
+  if (incoming.farm.split || stream) {
+    // Of a datagram's request the branch must not depend on who forwards it; where the response is wanted stands beside it only.
+    back.agent = agent;
+    back.worker = ctx.runtime.worker;
+    at = putFlow(arena.bytes, put(arena.bytes, at, FLOW), back);
+  }
   arena.used = put(arena.bytes, at, RPORT_CRLF);
 }
 

@@ -34,6 +34,14 @@ export interface Sent {
   text: string;
 }
 
+/** A response that this worker received for another one. */
+export interface HandedOver {
+  worker: number;
+  listener: number;
+  from: Endpoint;
+  bytes: Uint8Array;
+}
+
 export const FARM: FarmInput = {
   kind: 'Farm',
   name: 'pbx',
@@ -51,7 +59,7 @@ export const FARM: FarmInput = {
 /** One agent's proxy over a farm (stateless unless `transactions` gives it room for some), with what it sends, drops and answers kept for assertions. */
 export function agent(
   farm: Partial<FarmInput> = {},
-  options: { number?: number; worker?: number; transactions?: number } = {},
+  options: { number?: number; worker?: number; workers?: number; transactions?: number } = {},
 ) {
   const spec = parseResource({ ...FARM, ...farm }) as Farm;
   const snapshot = {
@@ -61,7 +69,7 @@ export function agent(
     farms: [{ spec, revision: 1, tokenKeys: [{ id: 7, key: '000102030405060708090a0b0c0d0e0f' }] }],
   };
   const plan = compilePlan(snapshot, 'etag', { number: options.number ?? 1, address: '192.0.2.10' });
-  const runtime = buildRuntime(plan, options.worker ?? 0);
+  const runtime = buildRuntime(plan, options.worker ?? 0, options.workers);
   const clock = { now: 1000 };
   const exchanges = options.transactions ? new Exchanges(options.transactions, clock.now) : undefined;
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
@@ -75,11 +83,14 @@ export function agent(
     sent.push({ how, listener, worker, to: { ...to }, text: Buffer.from(joinSegments(message)).toString('latin1') });
     return true;
   };
+  const handedOver: HandedOver[] = [];
   const output: Output = {
     arena: () => arena,
     datagram: (l: Listener, to, m) => void take('datagram', l.index, -1, to, m),
     stream: (l, worker, to, m) => take('stream', l.index, worker, to, m),
     dial: (l, to, m) => take('dial', l.index, -1, to, m),
+    handOver: (worker, l, from, bytes, start, end) =>
+      void handedOver.push({ worker, listener: l.index, from: { ...from }, bytes: bytes.slice(start, end) }),
     seconds: () => 1_700_000_000,
     now: () => clock.now,
   };
@@ -108,6 +119,14 @@ export function agent(
     },
     runtime,
     sent,
+    handedOver,
+    /** What another worker of this agent handed over. */
+    takeOver({ bytes, from, listener }: HandedOver): Sent | undefined {
+      arena.used = 0;
+      const before = sent.length;
+      proxy.handleHandedOver(bytes, 0, bytes.length, from, listener);
+      return sent[before];
+    },
     drops,
     counts,
     setState(backend: number, state: keyof typeof STATE) {

@@ -6,7 +6,7 @@ import { type Context, type Counters, createContext, type Output } from './conte
 import type { Exchanges } from './exchange.ts';
 import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
-import { handleResponse } from './response.ts';
+import { handleResponse, passResponse } from './response.ts';
 import type { Runtime } from './runtime.ts';
 import { onTimer } from './stateful.ts';
 import { answerBinding, isBindingRequest } from './stun.ts';
@@ -29,6 +29,14 @@ export class SipProxy {
   advance(): void {
     const ctx = this.#context;
     ctx.exchanges?.advance(ctx.output.now(), (exchange, timer) => onTimer(ctx, exchange, timer));
+  }
+
+  /** Handles a response that another worker received and that names this one as the keeper of its exchange. */
+  handleHandedOver(bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number): void {
+    const ctx = this.#context;
+    const { message, runtime } = ctx;
+    if (message.parse(bytes, start, end) !== PARSE.ok || message.isRequest) return ctx.counters.drop(DROP.internal);
+    passResponse(ctx, from, runtime.listeners[listener]!, true);
   }
 
   /** Handles one whole message. `bytes[start, end)` may be changed in place. */

@@ -1,28 +1,38 @@
 import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { HEADER } from '../sip/header.ts';
+import { METHOD } from '../sip/method.ts';
 import { DROP } from '../telemetry/slab.ts';
-import { branchKey, readBack, readBranch, verifyBranch } from '../transaction/branch.ts';
+import { branchKey, type ResponseTarget, readBack, readBranch, verifyBranch } from '../transaction/branch.ts';
 import { takeOwnVia } from './back.ts';
 import type { Context } from './context.ts';
 import { readFlow } from './flow.ts';
-import type { Listener } from './runtime.ts';
+import type { FarmRuntime, Listener, Runtime } from './runtime.ts';
 import { onResponse } from './stateful.ts';
 import { responseTarget } from './via.ts';
 
-/**
- * Forwards a response by its Vias alone (RFC 3261 §16.11): the top one must be ours, with a branch that we made for just this target; it is
- * taken off, and the next one says where the request came from. The response leaves by the listener that the request came in by, since NATs
- * and firewalls of clients let nothing else through.
- */
+/** A response that a socket of this worker received: what it tells about its sender is noted, then it is passed on. */
 export function handleResponse(ctx: Context, from: Endpoint, incoming: Listener): void {
-  const { message, via, counters, back, target } = ctx;
-  const { bytes } = message;
+  const { message, counters } = ctx;
   const { farm } = incoming;
   const backend = farm.sources.find(from);
   if (backend >= 0) {
     counters.responseFrom(farm.backends[backend]!.global, message.status);
     if (message.status === 401 || message.status === 407) farm.nonces.learn(message, backend);
   }
+  passResponse(ctx, from, incoming, false);
+}
+
+/**
+ * Passes a response on: to its exchange, where this worker keeps it, or else by its Vias alone (RFC 3261 §16.11). The top one must be ours,
+ * with a branch that we made for just this target; it is taken off, and the next one says where the request came from. The response leaves by
+ * the listener that the request came in by, since NATs and firewalls of clients let nothing else through.
+ *
+ * `handedOver`: another worker received it. It goes no further: what has no exchange here has none in this agent.
+ */
+export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, handedOver: boolean): void {
+  const { message, via, counters, back, target, runtime } = ctx;
+  const { bytes } = message;
+  const { farm } = incoming;
   const line = message.first[HEADER.via]!;
   if (!via.parse(bytes, message.valueStart[line]!, message.valueEnd[line]!)) return counters.drop(DROP.malformed);
   if (!readBranch(bytes, via.branchStart, via.branchEnd)) return counters.drop(DROP.forged_branch);
@@ -31,16 +41,16 @@ export function handleResponse(ctx: Context, from: Endpoint, incoming: Listener)
   const leaving = farm.listeners[readBack.listener];
   if (leaving === undefined) return counters.drop(DROP.no_route);
 
-  const flowStart = via.flowStart;
-  const flowEnd = via.flowEnd;
-  const byFlow = flowEnd > flowStart;
-  if (byFlow === (leaving.plan.transport === TRANSPORT.udp)) return counters.drop(DROP.forged_branch);
+  const { flowStart, flowEnd } = via;
+  const keeper = handedOver || !farm.split ? runtime.worker : keeperOf(runtime, bytes, flowStart, flowEnd);
+  const byFlow = leaving.plan.transport !== TRANSPORT.udp;
   const problem = takeOwnVia(ctx, line, leaving);
-  if (problem >= 0) return counters.drop(problem);
+  if (problem >= 0) return isOwnCancel(ctx, farm, from, problem) ? undefined : counters.drop(problem);
   // `via` is now the next one.
   const found = byFlow ? readFlow(back, bytes, flowStart, flowEnd) : responseTarget(bytes, via, back);
   if (!found) return counters.drop(DROP.no_route);
   if (!verifyBranch(farm.keys, back)) return counters.drop(DROP.forged_branch);
+  if (keeper !== runtime.worker) return ctx.output.handOver(keeper, incoming, from, bytes, message.start, message.end);
 
   target.transport = leaving.plan.transport;
   target.ip0 = back.ip0;
@@ -50,6 +60,21 @@ export function handleResponse(ctx: Context, from: Endpoint, incoming: Listener)
   target.port = back.port;
   target.connection = back.connection;
   if (!byFlow) return ctx.output.datagram(leaving, target, ctx.splice);
-  const here = back.agent === ctx.runtime.plan.agent;
+  const here = back.agent === runtime.plan.agent;
   if (!here || !ctx.output.stream(leaving, back.worker, target, ctx.splice)) counters.drop(DROP.unknown_flow);
 }
+
+const keeping: ResponseTarget = { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0 };
+
+/**
+ * The worker that keeps the exchange of a response without one here, by the `w` of our Via in {@link keeping}; this one where no other is named.
+ * No MAC covers it, since a retransmission by another agent must have the same branch: whoever lies about it gets a response forwarded statelessly.
+ */
+function keeperOf({ plan, worker, workers }: Runtime, bytes: Uint8Array, start: number, end: number): number {
+  const named = readFlow(keeping, bytes, start, end);
+  return named && keeping.agent === plan.agent && keeping.worker < workers ? keeping.worker : worker;
+}
+
+/** The answer to a CANCEL of our own, whose INVITE's exchange is not (or no more) here: it has no Via but ours, and nobody waits for it. */
+const isOwnCancel = (ctx: Context, farm: FarmRuntime, from: Endpoint, problem: number): boolean =>
+  problem === DROP.no_route && ctx.message.method === METHOD.CANCEL && farm.sources.find(from) >= 0;

@@ -4,7 +4,7 @@ import { Sources } from '../balancer/sources.ts';
 import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Endpoint, TRANSPORT, type TransportName } from '../ports.ts';
 import { isIPv4 } from '../sip/endpoint.ts';
-import { type HashKey, hashKey } from '../sip/hash.ts';
+import { type HashKey, hash32, hashKey } from '../sip/hash.ts';
 import { parseWords, wordsOf } from '../sip/host.ts';
 import { equalsNoCase, toBytes } from '../sip/text.ts';
 import type { UriView } from '../sip/uri.ts';
@@ -13,6 +13,8 @@ import type { UriView } from '../sip/uri.ts';
 export interface Runtime {
   plan: Plan;
   worker: number;
+  /** Data threads of this agent. */
+  workers: number;
   listeners: Listener[];
   farms: FarmRuntime[];
 }
@@ -28,6 +30,8 @@ export interface FarmRuntime {
   keys: { id: number; key: HashKey }[];
   listeners: Listener[];
   backends: Backend[];
+  /** Exchanges are kept by several workers: our Via says by which. */
+  split: boolean;
   /** DNS names by which phones know the farm, in lower case. */
   names: Uint8Array[];
   /** Index by 24-bit id. */
@@ -48,6 +52,8 @@ export type Side = (typeof SIDE)[keyof typeof SIDE];
 export interface Listener {
   /** Names its socket to the transports; set when the plan is committed, and valid as long as the socket is open. */
   handle: number;
+  /** The same in every data thread and under every plan, for as long as it listens where it does; never 0. */
+  mark: number;
   /** Index within the plan, and within the farm. */
   index: number;
   ordinal: number;
@@ -72,8 +78,8 @@ const NAME_OF = Object.fromEntries(Object.entries(TRANSPORT).map(([name, code]) 
 >;
 
 /** Builds the tables of one worker. Throws nothing that compilePlan has not refused before. */
-export function buildRuntime(plan: Plan, worker: number): Runtime {
-  const runtime: Runtime = { plan, worker, listeners: [], farms: [] };
+export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
+  const runtime: Runtime = { plan, worker, workers, listeners: [], farms: [] };
   for (const farm of plan.farms) {
     runtime.farms.push({
       runtime,
@@ -83,6 +89,7 @@ export function buildRuntime(plan: Plan, worker: number): Runtime {
       nonces: new Nonces(farm.nonces),
       keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),
       listeners: [],
+      split: farm.stateful && workers > 1,
       backends: farm.backends.map((b, i) => ({ plan: b, global: farm.firstBackend + i, endpoint: endpointOf(b) })),
       names: farm.names.map((name) => toBytes(name.toLowerCase())),
       byId: new Map(farm.backends.map((b, i) => [b.id, i])),
@@ -117,6 +124,7 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
   const both = (make: (hostPort: string) => Uint8Array) => hostPorts.map(make) as [Uint8Array, Uint8Array];
   return {
     handle: -1,
+    mark: markOf(plan),
     index,
     ordinal: farm.listeners.length,
     farm,
@@ -128,6 +136,11 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
     uriKey: [`${hostPorts[0]}${transport}`, `${hostPorts[1]}${transport}`],
     towards: [],
   };
+}
+
+function markOf({ transport, address, port }: ListenerPlan): number {
+  const text = toBytes(`${transport}/${address}/${port}`);
+  return hash32(text, 0, text.length) >>> 0 || 1;
 }
 
 function endpointOf(b: BackendPlan): Endpoint {

@@ -235,3 +235,76 @@ test('an agent that does not know the transaction forwards what belongs to it al
   const cancel = other.receive(request({ method: 'CANCEL' }), PHONE)!;
   expect(branch(cancel.text)).toBe(branch(out.text));
 });
+
+/** Two workers of one agent over one plan's keys: the phone's packets reach the first, the PBXs' the second. */
+function twoWorkers(farm = {}) {
+  const options = { workers: 2, transactions: 100 };
+  const [mine, other] = [0, 1].map((worker) =>
+    agent({ backends: three, transactions: 'stateful', ...farm }, { ...options, worker }),
+  ) as [ReturnType<typeof agent>, ReturnType<typeof agent>];
+  const out = mine.receive(request(), PHONE)!;
+  mine.sent.length = 0;
+  return { mine, other, out, at: PBX[backendOf(out.to)]! };
+}
+
+test('a response that another worker received is handed to the one that keeps the exchange, and only there passed on', () => {
+  const { mine, other, out, at } = twoWorkers();
+  expect(other.receive(answer(out.text, '180 Ringing'), at)).toBeUndefined();
+  expect(other.handedOver).toMatchObject([{ worker: 0, listener: 0, from: endpoint(at) }]);
+  expect(first(mine.takeOver(other.handedOver[0]!)!)).toBe('SIP/2.0 180 Ringing');
+  other.receive(answer(out.text), at);
+  expect(mine.takeOver(other.handedOver[1]!)).toMatchObject({ to: endpoint(PHONE) });
+  expect(mine.exchanges!.size).toBe(0);
+  // Counted where it was received, once.
+  expect(other.counts[`response ${backendOf(out.to)} 200`]).toBe(1);
+  expect(mine.counts[`response ${backendOf(out.to)} 200`]).toBeUndefined();
+});
+
+test('what is handed over and belongs to no exchange is forwarded statelessly, never handed on', () => {
+  const { mine, other, out, at } = twoWorkers();
+  other.receive(answer(out.text), at);
+  mine.takeOver(other.handedOver[0]!);
+  mine.sent.length = 0;
+  // A retransmission of the 200, when its exchange has ended; and one that went to a wrong worker.
+  expect(mine.takeOver(other.handedOver[0]!)).toMatchObject({ to: endpoint(PHONE) });
+  expect(other.takeOver(other.handedOver[0]!)).toMatchObject({ to: endpoint(PHONE) });
+  expect([mine.handedOver, other.handedOver.length]).toEqual([[], 1]);
+});
+
+test('a worker that does not exist, another agent’s, or none: forwarded statelessly; a branch that is not ours: nowhere', () => {
+  const { other, out, at } = twoWorkers();
+  const w = /;w=([\w-]+)/.exec(header(out.text, 'Via')[0]!)![1]!;
+  const named = (bytes: number[]) => answer(out.text).replace(w, Buffer.from(bytes).toString('base64url'));
+  for (const bytes of [
+    [0, 1, 9, 0, 0, 0],
+    [0, 2, 0, 0, 0, 0],
+  ])
+    expect(other.receive(named(bytes), at)).toMatchObject({ to: endpoint(PHONE) });
+  expect(other.receive(answer(out.text).replace(`;w=${w}`, ''), at)).toMatchObject({ to: endpoint(PHONE) });
+  expect(other.receive(answer(out.text).replace('received=198.51.100.7', 'received=192.0.2.99'), at)).toBeUndefined();
+  expect([other.handedOver, other.drops]).toEqual([[], ['forged_branch']]);
+});
+
+test('the branch is the same whatever worker or agent forwards; the answer to our own CANCEL ends where it arrives', () => {
+  const { mine, other, out, at } = twoWorkers();
+  expect(branch(stateful().receive(request(), PHONE)!.text)).toBe(branch(out.text));
+  mine.receive(request({ method: 'CANCEL' }), PHONE);
+  other.receive(answer(out.text, '180 Ringing'), at);
+  mine.takeOver(other.handedOver[0]!);
+  const cancel = mine.sent.find((s) => first(s)!.startsWith('CANCEL'))!;
+  expect(other.receive(answer(cancel.text), at)).toBeUndefined();
+  expect([other.drops, other.handedOver.length]).toEqual([[], 1]);
+});
+
+test('a TCP caller’s exchange is kept by the worker of its connection', () => {
+  const options = { workers: 2, transactions: 100 };
+  const [mine, other] = [0, 1].map((worker) => agent({ backends: three }, { ...options, worker })) as [
+    ReturnType<typeof agent>,
+    ReturnType<typeof agent>,
+  ];
+  const invite = request({ via: 'SIP/2.0/TCP 198.51.100.7;branch=z9hG4bKt' });
+  const out = mine.receive(invite, 'tcp 198.51.100.7:41000 #77', 1)!;
+  other.receive(answer(out.text), PBX[backendOf(out.to)]!);
+  expect(mine.takeOver(other.handedOver[0]!)).toMatchObject({ how: 'stream', worker: 0, to: { connection: 77 } });
+  expect(mine.exchanges!.size).toBe(0);
+});

@@ -1,14 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import type {
-  Arena,
-  Endpoint,
-  MessageHandler,
-  Segments,
-  TransportCounts,
-  UdpSocket,
-  UdpTransport,
-} from '../../ports.ts';
+import type { Arena, Endpoint, Segments, TransportCounts, UdpEvents, UdpSocket, UdpTransport } from '../../ports.ts';
 import { TRANSPORT } from '../../ports.ts';
 import { createEndpoint, formatAddress, isIPv4, setAddress } from '../endpoint.ts';
 import { gather } from '../gather.ts';
@@ -21,7 +13,7 @@ const BUFFER_BYTES = 8 << 20;
 export class DgramUdpTransport implements UdpTransport {
   readonly kind = 'dgram';
   readonly arena: Arena = { bytes: new Uint8Array(ARENA_BYTES), used: 0 };
-  readonly #handler: MessageHandler;
+  readonly #events: UdpEvents;
   readonly #counts: TransportCounts;
   readonly #datagram: number;
   /** Every message is handed over in here: as with FFI, handlers see one view for ever. */
@@ -30,8 +22,8 @@ export class DgramUdpTransport implements UdpTransport {
   readonly #sockets = new Set<DgramUdpSocket>();
   readonly #pending = new Set<DgramUdpSocket>();
 
-  constructor(handler: MessageHandler, counts: TransportCounts, datagram: number) {
-    this.#handler = handler;
+  constructor(events: UdpEvents, counts: TransportCounts, datagram: number) {
+    this.#events = events;
     this.#counts = counts;
     this.#datagram = datagram;
     this.#received = new Uint8Array(datagram);
@@ -84,7 +76,8 @@ export class DgramUdpTransport implements UdpTransport {
     this.#received.set(message);
     setAddress(this.#from, from.address);
     this.#from.port = from.port;
-    this.#handler(this.#received, 0, message.length, this.#from, socket.listener);
+    this.#events.handler(this.#received, 0, message.length, this.#from, socket.listener);
+    this.#events.batchEnded();
     this.flush();
   }
 }

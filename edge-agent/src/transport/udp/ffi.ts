@@ -1,13 +1,5 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import type {
-  Arena,
-  Endpoint,
-  MessageHandler,
-  Segments,
-  TransportCounts,
-  UdpSocket,
-  UdpTransport,
-} from '../../ports.ts';
+import type { Arena, Endpoint, Segments, TransportCounts, UdpEvents, UdpSocket, UdpTransport } from '../../ports.ts';
 import { TRANSPORT } from '../../ports.ts';
 import { type BoundSocket, openBoundSocket } from '../bound-socket.ts';
 import { createEndpoint, isIPv4, setAddress } from '../endpoint.ts';
@@ -45,7 +37,7 @@ export class FfiUdpTransport implements UdpTransport {
   readonly kind = 'ffi';
   readonly arena: Arena;
   readonly #libc: Libc;
-  readonly #handler: MessageHandler;
+  readonly #events: UdpEvents;
   readonly #counts: TransportCounts;
   readonly #datagram: number;
   readonly #text: Block;
@@ -61,9 +53,9 @@ export class FfiUdpTransport implements UdpTransport {
   #budget = BUDGET;
   #closing: Promise<void> | undefined;
 
-  constructor(libc: Libc, handler: MessageHandler, counts: TransportCounts, datagram: number) {
+  constructor(libc: Libc, events: UdpEvents, counts: TransportCounts, datagram: number) {
     this.#libc = libc;
-    this.#handler = handler;
+    this.#events = events;
     this.#counts = counts;
     this.#datagram = datagram;
     this.#outgoingAt = ReceiveBatch.textBytes(datagram);
@@ -142,24 +134,29 @@ export class FfiUdpTransport implements UdpTransport {
     this.#from.port = from.port;
     this.#deliver(socket, at, message.length, message.length > this.#datagram);
     if (this.#budget > 0) this.#drain(socket);
-    this.flush();
+    else this.#endBatch();
   }
 
   #drain(socket: FfiUdpSocket): void {
     const receive = this.#receive;
     let count: number;
     do {
-      if (socket.closed) return;
+      if (socket.closed) return this.flush();
       count = receive.receive(socket.fd);
       for (let i = 0; i < count; i++) {
         receive.source(i, this.#from);
         this.#deliver(socket, receive.start(i), receive.length(i), receive.truncated(i));
       }
-      this.flush();
+      this.#endBatch();
       this.#budget -= count;
     } while (count === BATCH && this.#budget > 0);
     // Refilled only once it is used up: setImmediate on every burst would cost more than it guards.
     if (this.#budget <= 0) setImmediate(this.#refill);
+  }
+
+  #endBatch(): void {
+    this.#events.batchEnded();
+    this.flush();
   }
 
   #refill = (): void => {
@@ -172,7 +169,7 @@ export class FfiUdpTransport implements UdpTransport {
     counts.received++;
     counts.receivedBytes += length;
     if (truncated) counts.oversized++;
-    else this.#handler(this.#text.bytes, at, at + length, this.#from, socket.listener);
+    else this.#events.handler(this.#text.bytes, at, at + length, this.#from, socket.listener);
   }
 }
 

@@ -1,5 +1,5 @@
 import { AgentError } from '../../errors.ts';
-import type { MessageHandler, TransportCounts, UdpTransport } from '../../ports.ts';
+import type { MessageHandler, TransportCounts, UdpEvents, UdpTransport } from '../../ports.ts';
 import { createCounts } from '../counts.ts';
 import { loadLibc } from '../libc.ts';
 import { DgramUdpTransport } from './dgram.ts';
@@ -13,6 +13,8 @@ export interface UdpTransportOptions {
   kind: 'auto' | 'ffi' | 'dgram';
   handler: MessageHandler;
   counts?: TransportCounts;
+  /** After the handler has had a batch, before what it queued is sent: the time to queue what else is to go out. */
+  onBatchEnd?: () => void;
   /** Longer datagrams are counted as oversized and not delivered. */
   maxDatagram?: number;
 }
@@ -25,11 +27,12 @@ export interface UdpTransportOptions {
  * const socket = await udp.open('192.0.2.10', 5060, 0);
  */
 export function createUdpTransport(options: UdpTransportOptions): UdpTransport {
-  const { kind, handler, counts = createCounts(), maxDatagram = LONGEST_DATAGRAM } = options;
-  if (kind === 'dgram') return new DgramUdpTransport(handler, counts, maxDatagram);
+  const { kind, counts = createCounts(), onBatchEnd = () => {}, maxDatagram = LONGEST_DATAGRAM } = options;
+  const events: UdpEvents = { handler: options.handler, batchEnded: onBatchEnd };
+  if (kind === 'dgram') return new DgramUdpTransport(events, counts, maxDatagram);
   const libc = loadLibc();
-  if (libc) return new FfiUdpTransport(libc, handler, counts, maxDatagram);
-  if (kind === 'auto') return new DgramUdpTransport(handler, counts, maxDatagram);
+  if (libc) return new FfiUdpTransport(libc, events, counts, maxDatagram);
+  if (kind === 'auto') return new DgramUdpTransport(events, counts, maxDatagram);
   throw new AgentError(
     'USAGE',
     `datapath ffi is not available on ${process.platform}-${process.arch}; allowed here: auto, dgram`,
