@@ -217,6 +217,10 @@ export interface WorkerStart {
   workers: number;
   /** Shared memory of the mailboxes between workers, made by transport/mailbox.ts. */
   mailboxes: SharedArrayBuffer;
+  /** Shared memory of where registered clients are, made by proxy/flows.ts. */
+  flows: SharedArrayBuffer;
+  /** Shared memory of which connections are open, made by transport/open-connections.ts. */
+  openConnections: SharedArrayBuffer;
   /** `auto`: ffi where koffi and Linux are there, else dgram. */
   datapath: 'auto' | 'ffi' | 'dgram';
   /** 16 bytes, the same in every worker of this process; seeds hashes that need not agree across agents. */

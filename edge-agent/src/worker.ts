@@ -3,12 +3,14 @@ import { DataThreadSockets } from './data-sockets.ts';
 import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
 import type { Output } from './proxy/context.ts';
 import { Exchanges } from './proxy/exchange.ts';
+import { Flows } from './proxy/flows.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
 import { DROP } from './telemetry/slab.ts';
 import { createCounts } from './transport/counts.ts';
 import { openMailbox } from './transport/mailbox.ts';
+import { OpenConnections } from './transport/open-connections.ts';
 import { type Letters, Post } from './transport/post.ts';
 import { createStreamTransport } from './transport/streams.ts';
 import { createUdpTransport } from './transport/udp/index.ts';
@@ -43,6 +45,8 @@ interface Running {
   byMark: Map<number, Listener>;
 }
 
+const open = new OpenConnections(start.openConnections);
+open.clear(start.index);
 const counts = createCounts();
 const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters });
 const streams = createStreamTransport({
@@ -50,6 +54,8 @@ const streams = createStreamTransport({
   handler: receive,
   counts,
   seed: start.seed,
+  onOpened: (connection) => open.opened(start.index, connection),
+  onClosed: (connection) => open.closed(start.index, connection),
   // Datagrams that stream messages caused have no received UDP batch to leave with.
   onBatchEnd: afterOthers,
 });
@@ -163,6 +169,8 @@ const output: Output = {
   handOver(worker, listener, from, bytes, start, end) {
     if (!post.handOver(worker, from, listener.mark, bytes, start, end)) running!.counters.drop(DROP.mailbox_full);
   },
+  flows: new Flows(start.flows, (worker, connection) => open.has(worker, connection)),
+  isOpen: (worker, connection) => open.has(worker, connection),
   now: () => performance.now(),
   seconds: () => seconds,
 };

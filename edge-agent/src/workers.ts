@@ -4,7 +4,9 @@ import { DataThread } from './data-thread.ts';
 import { AgentError } from './errors.ts';
 import type { Plan, StateCode } from './plan.ts';
 import type { WorkerStart } from './ports.ts';
+import { createFlows } from './proxy/flows.ts';
 import { CounterTotals, layoutOf, type Totals } from './telemetry/totals.ts';
+import { createOpenConnections } from './transport/open-connections.ts';
 
 export interface WorkersOptions {
   count: number;
@@ -37,6 +39,8 @@ const CLOSE_MS = 3_000;
 export class Workers {
   readonly #options: Required<WorkersOptions>;
   readonly #seed = randomBytes(16);
+  readonly #flows = createFlows();
+  readonly #openConnections: SharedArrayBuffer;
   readonly #totals = new CounterTotals();
   readonly #slots: Slot[];
   #plan: Plan | undefined;
@@ -49,6 +53,7 @@ export class Workers {
   /** Starts the threads; they serve from the first {@link apply} on. */
   constructor(options: WorkersOptions) {
     this.#options = { script: new URL('./worker.ts', import.meta.url), deadlineMs: 10_000, ...options };
+    this.#openConnections = createOpenConnections(options.count);
     this.#slots = Array.from({ length: options.count }, (_, index) => ({
       index,
       thread: undefined,
@@ -156,7 +161,8 @@ export class Workers {
 
   #spawn(slot: Slot): DataThread {
     const { count, mailboxes, datapath, script } = this.#options;
-    const thread = new DataThread(script, { index: slot.index, workers: count, mailboxes, datapath, seed: this.#seed });
+    const shared = { mailboxes, flows: this.#flows, openConnections: this.#openConnections, seed: this.#seed };
+    const thread = new DataThread(script, { index: slot.index, workers: count, datapath, ...shared });
     slot.thread = thread;
     slot.bornAt = performance.now();
     void thread.ended.then((reason) => this.#buried(slot, reason));

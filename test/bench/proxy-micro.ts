@@ -1,4 +1,5 @@
 import { hrtime } from 'node:process';
+import { createFlows, Flows } from '../../edge-agent/src/proxy/flows.ts';
 import { agent, answer, endpoint, FARM } from '../../edge-agent/src/proxy/proxy.fixture.ts';
 import { SipProxy } from '../../edge-agent/src/proxy/proxy.ts';
 
@@ -48,6 +49,8 @@ const proxy = new SipProxy(
     stream: () => false,
     dial: () => false,
     handOver: () => {},
+    flows: new Flows(createFlows(), () => false),
+    isOpen: () => false,
     seconds: () => 1,
     now: () => 1,
   },

@@ -1,4 +1,4 @@
-import { readFlow } from '../../edge-agent/src/proxy/flow.ts';
+import { createRegistered, readFlow } from '../../edge-agent/src/proxy/flow.ts';
 import { agent, endpoint, header, request } from '../../edge-agent/src/proxy/proxy.fixture.ts';
 import { createToken, putToken, readToken } from '../../edge-agent/src/proxy/token.ts';
 import { parseWords } from '../../edge-agent/src/sip/host.ts';
@@ -11,7 +11,7 @@ import { Finding, type Target } from './target.ts';
 const latin1 = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 const KEYS = agent().runtime.farms[0]!.keys;
 const PHONE = 'udp 203.0.113.9:40000';
-const BACK = { ...endpoint(PHONE), agent: 0, worker: 0 };
+const BACK = { ...endpoint(PHONE), agent: 0, worker: 0, brought: 0 };
 
 /** Texts that only we can have written: a branch for a response to {@link PHONE}, and tokens of both families. */
 function genuine(): string[] {
@@ -77,7 +77,7 @@ export function readersTarget(): Target {
         if (address.end <= at) throw new Finding(`a list that does not move on at ${at}`);
       }
       parseWords(bytes, 0, end);
-      readFlow({ ...BACK }, bytes, 0, end);
+      readFlow({ ...BACK }, createRegistered(), bytes, 0, end);
     },
   };
 }

@@ -7,6 +7,8 @@ import type { LocalStatus } from '../telemetry/slab.ts';
 import type { ResponseTarget } from '../transaction/branch.ts';
 import { Edits } from './edits.ts';
 import type { Exchanges } from './exchange.ts';
+import { createRegistered, type Registered } from './flow.ts';
+import type { Flows } from './flows.ts';
 import type { Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
 
@@ -25,6 +27,10 @@ export interface Output {
   dial(listener: Listener, to: Endpoint, message: Segments): boolean;
   /** Hands a response to the worker of this agent that keeps its exchange. */
   handOver(worker: number, listener: Listener, from: Endpoint, bytes: Uint8Array, start: number, end: number): void;
+  /** Where clients with connections are, of all data threads. */
+  readonly flows: Flows;
+  /** A connection of some worker of this agent is open. */
+  isOpen(worker: number, connection: number): boolean;
   /** Monotonic milliseconds, for transaction timers. */
   now(): number;
   /** Seconds since the epoch, read once per batch. */
@@ -63,6 +69,8 @@ export interface Context {
   target: Endpoint;
   /** Where the response to the request at hand goes, or where the response at hand says so. */
   back: ResponseTarget;
+  /** The registering client of the REGISTER at hand, or that the response at hand brings back. */
+  registered: Registered;
   /** Loop hash of the request at hand. */
   loop: number;
   /** Key of the client transaction that was forwarded last. */
@@ -98,7 +106,8 @@ export function createContext(
     token: createToken(),
     fresh: createToken(),
     target: { transport: 0, ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, connection: 0 },
-    back: { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0 },
+    back: { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0, brought: 0 },
+    registered: createRegistered(),
     loop: 0,
     branch: 0,
     serverKey: 0,

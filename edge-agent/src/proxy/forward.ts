@@ -6,11 +6,13 @@ import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
 import { branchKey, identify, makeBranch, putBranch } from '../transaction/branch.ts';
+import { clientKey, registrationKeys } from './client-key.ts';
 import { type Context, HOP } from './context.ts';
-import { putFlow } from './flow.ts';
+import { prepareFlow, putFlow } from './flow.ts';
+import { createClientFlow } from './flows.ts';
 import { writeAck, writeCancel } from './hop.ts';
 import { addContentLength } from './length.ts';
-import { type Listener, outgoing, SIDE, type Side } from './runtime.ts';
+import { type FarmRuntime, type Listener, outgoing, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
 import { noteSource, responsePort } from './via.ts';
 
@@ -45,12 +47,13 @@ export function forwardToBackend(
   const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;
   const arena = output.arena();
   const start = arena.used;
+  noteClient(ctx, from, incoming, source);
   putVia(ctx, arena, incoming, leaving, SIDE.backends, chosen.plan.id, from);
   if (fresh && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
-    const token = fillToken(ctx, chosen.plan.id, from, incoming.ordinal, false);
+    const token = senderToken(ctx, chosen.plan.id, from, incoming, source);
     putRecordRoutes(arena, token, leaving, SIDE.backends, incoming, fromSide);
   } else if (fresh && message.method === METHOD.REGISTER && farm.plan.registration === 'path' && source < 0) {
-    const token = fillToken(ctx, chosen.plan.id, from, incoming.ordinal, false);
+    const token = senderToken(ctx, chosen.plan.id, from, incoming, source);
     token.path = true;
     arena.used = putUri(arena, PATH, token, leaving, SIDE.backends);
     if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
@@ -65,6 +68,8 @@ export function forwardToBackend(
 export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): boolean {
   const { message, token, output, target } = ctx;
   const { farm } = incoming;
+  const datagram = token.client.transport === TRANSPORT.udp;
+  if (!datagram && !findFlow(ctx, farm)) return false;
   const v4 = isIPv4(token.client);
   const own = farm.listeners[token.listener];
   const leaving =
@@ -72,10 +77,9 @@ export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener
       ? own
       : outgoing(incoming, token.client.transport, v4);
   if (leaving === undefined) return false;
-  const datagram = token.client.transport === TRANSPORT.udp;
-  if (!datagram && token.agent !== ctx.runtime.plan.agent) return false;
   const arena = output.arena();
   const start = arena.used;
+  ctx.registered.count = 0;
   const initiator = farm.backends[source]!.plan.id;
   putVia(ctx, arena, incoming, leaving, SIDE.clients, token.clientKey & 0xffffff, from);
   if (token.path && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
@@ -94,6 +98,38 @@ export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener
   return output.stream(leaving, token.worker, target, ctx.splice);
 }
 
+const found = createClientFlow();
+
+/**
+ * Brings ctx.token to the connection by which its client can be reached now: the one that it names, or, where that is gone, the one by which the
+ * client has registered since. False where there is none.
+ */
+function findFlow(ctx: Context, farm: FarmRuntime): boolean {
+  const { token, output, runtime } = ctx;
+  const own = token.agent === runtime.plan.agent;
+  if (own && output.isOpen(token.worker, token.client.connection)) return true;
+  if (!output.flows.find(farm.id, token.clientKey, found)) return false;
+  token.agent = runtime.plan.agent;
+  token.worker = found.worker;
+  token.listener = found.listener;
+  copyEndpoint(token.client, found.client);
+  return true;
+}
+
+/** A client that registers over a connection: what it will be found by after it reconnected goes along in our Via. */
+function noteClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): void {
+  const { message, registered } = ctx;
+  registered.count = 0;
+  if (message.method !== METHOD.REGISTER || source >= 0 || from.transport === TRANSPORT.udp) return;
+  registrationKeys(message, incoming.farm, registered);
+  const { client } = registered;
+  client.ip0 = from.ip0;
+  client.ip1 = from.ip1;
+  client.ip2 = from.ip2;
+  client.ip3 = from.ip3;
+  client.port = from.port;
+}
+
 /** Our Via (RFC 3261 §16.6 item 8), with the flow that the response goes back by where the request came over a connection. */
 function putVia(
   ctx: Context,
@@ -108,30 +144,33 @@ function putVia(
   const { key } = incoming.farm.keys[0]!;
   const stream = from.transport !== TRANSPORT.udp;
   const { agent } = ctx.runtime.plan;
+  let flow = 0;
   if (stream) {
     back.ip0 = back.ip1 = back.ip2 = back.ip3 = back.port = 0;
     back.agent = agent;
     back.worker = ctx.runtime.worker;
     back.connection = from.connection;
+    flow = prepareFlow(back, ctx.registered);
   } else {
     back.ip0 = from.ip0;
     back.ip1 = from.ip1;
     back.ip2 = from.ip2;
     back.ip3 = from.ip3;
     back.port = responsePort(message.bytes, via, from);
-    back.agent = back.worker = back.connection = 0;
+    back.agent = back.worker = back.connection = back.brought = 0;
   }
   identify(message, via);
   makeBranch(key, branchId, ctx.loop, incoming.ordinal, back);
   ctx.branch = branchKey();
   let at = put(arena.bytes, arena.used, leaving.via[side]);
   at = putBranch(arena.bytes, at);
-  if (incoming.farm.split || stream) {
+  if (incoming.farm.split && !stream) {
     // Of a datagram's request the branch must not depend on who forwards it; where the response is wanted stands beside it only.
     back.agent = agent;
     back.worker = ctx.runtime.worker;
-    at = putFlow(arena.bytes, put(arena.bytes, at, FLOW), back);
+    flow = prepareFlow(back, ctx.registered);
   }
+  if (flow > 0) at = putFlow(arena.bytes, put(arena.bytes, at, FLOW), flow);
   arena.used = put(arena.bytes, at, RPORT_CRLF);
 }
 
@@ -143,18 +182,30 @@ function fillToken(
   initiatorIsBackend: boolean,
 ): Token {
   const { message, fresh, runtime } = ctx;
-  const contact = message.first[HEADER.contact]!;
   fresh.path = false;
   fresh.initiatorIsBackend = initiatorIsBackend;
   fresh.backend = backend;
   fresh.agent = runtime.plan.agent;
   fresh.worker = runtime.worker;
   fresh.listener = listener;
-  fresh.clientKey = contact < 0 ? 0 : hash32(message.bytes, message.valueStart[contact]!, message.valueEnd[contact]!);
   fresh.fromTag = hash32(message.bytes, message.fromTagStart, message.fromTagEnd);
   fresh.start = ctx.startSecond & 0xffffff;
   copyEndpoint(fresh.client, client);
   return fresh;
+}
+
+/** The token of what the sender of this request starts: a dialog, or a registration. */
+function senderToken(ctx: Context, backend: number, from: Endpoint, incoming: Listener, source: number): Token {
+  const { message } = ctx;
+  const token = fillToken(ctx, backend, from, incoming.ordinal, false);
+  if (from.transport !== TRANSPORT.udp && source < 0) {
+    token.clientKey = clientKey(message, incoming.farm, message.method === METHOD.REGISTER ? HEADER.to : HEADER.from);
+    return token;
+  }
+  // Never looked up; tells the branches of requests to several clients apart.
+  const contact = message.first[HEADER.contact]!;
+  token.clientKey = contact < 0 ? 0 : hash32(message.bytes, message.valueStart[contact]!, message.valueEnd[contact]!);
+  return token;
 }
 
 /**

@@ -8,6 +8,7 @@ import { toText } from '../sip/text.ts';
 import { DROP_REASONS } from '../telemetry/slab.ts';
 import type { Counters, Output } from './context.ts';
 import { Exchanges } from './exchange.ts';
+import { createFlows, Flows } from './flows.ts';
 import { SipProxy } from './proxy.ts';
 import { buildRuntime, type Listener } from './runtime.ts';
 
@@ -59,7 +60,13 @@ export const FARM: FarmInput = {
 /** One agent's proxy over a farm (stateless unless `transactions` gives it room for some), with what it sends, drops and answers kept for assertions. */
 export function agent(
   farm: Partial<FarmInput> = {},
-  options: { number?: number; worker?: number; workers?: number; transactions?: number } = {},
+  options: {
+    number?: number;
+    worker?: number;
+    workers?: number;
+    transactions?: number;
+    flows?: SharedArrayBuffer;
+  } = {},
 ) {
   const spec = parseResource({ ...FARM, ...farm }) as Farm;
   const snapshot = {
@@ -73,6 +80,8 @@ export function agent(
   const clock = { now: 1000 };
   const exchanges = options.transactions ? new Exchanges(options.transactions, clock.now) : undefined;
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
+  /** Connections that are gone: `worker#connection`. */
+  const closed = new Set<string>();
   const sent: Sent[] = [];
   const drops: string[] = [];
   const counts: Record<string, number> = {};
@@ -91,6 +100,8 @@ export function agent(
     dial: (l, to, m) => take('dial', l.index, -1, to, m),
     handOver: (worker, l, from, bytes, start, end) =>
       void handedOver.push({ worker, listener: l.index, from: { ...from }, bytes: bytes.slice(start, end) }),
+    flows: new Flows(options.flows ?? createFlows(64), (worker, connection) => !closed.has(`${worker}#${connection}`)),
+    isOpen: (worker, connection) => !closed.has(`${worker}#${connection}`),
     seconds: () => 1_700_000_000,
     now: () => clock.now,
   };
@@ -118,6 +129,7 @@ export function agent(
       return sent.slice(before);
     },
     runtime,
+    closed,
     sent,
     handedOver,
     /** What another worker of this agent handed over. */

@@ -1,11 +1,13 @@
 import { type Endpoint, TRANSPORT } from '../ports.ts';
+import { copyEndpoint } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { METHOD } from '../sip/method.ts';
 import { DROP } from '../telemetry/slab.ts';
 import { branchKey, type ResponseTarget, readBack, readBranch, verifyBranch } from '../transaction/branch.ts';
 import { takeOwnVia } from './back.ts';
 import type { Context } from './context.ts';
-import { readFlow } from './flow.ts';
+import { createRegistered, readFlow } from './flow.ts';
+import { createClientFlow } from './flows.ts';
 import type { FarmRuntime, Listener, Runtime } from './runtime.ts';
 import { onResponse } from './stateful.ts';
 import { responseTarget } from './via.ts';
@@ -36,6 +38,7 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   const line = message.first[HEADER.via]!;
   if (!via.parse(bytes, message.valueStart[line]!, message.valueEnd[line]!)) return counters.drop(DROP.malformed);
   if (!readBranch(bytes, via.branchStart, via.branchEnd)) return counters.drop(DROP.forged_branch);
+  if (message.method === METHOD.REGISTER && !handedOver) learnFlow(ctx, from, farm);
   const exchange = ctx.exchanges?.byBranch(branchKey());
   if (exchange !== undefined) return onResponse(ctx, exchange, branchKey());
   const leaving = farm.listeners[readBack.listener];
@@ -47,7 +50,7 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   const problem = takeOwnVia(ctx, line, leaving);
   if (problem >= 0) return isOwnCancel(ctx, farm, from, problem) ? undefined : counters.drop(problem);
   // `via` is now the next one.
-  const found = byFlow ? readFlow(back, bytes, flowStart, flowEnd) : responseTarget(bytes, via, back);
+  const found = byFlow ? readFlow(back, ctx.registered, bytes, flowStart, flowEnd) : responseTarget(bytes, via, back);
   if (!found) return counters.drop(DROP.no_route);
   if (!verifyBranch(farm.keys, back)) return counters.drop(DROP.forged_branch);
   if (keeper !== runtime.worker) return ctx.output.handOver(keeper, incoming, from, bytes, message.start, message.end);
@@ -64,17 +67,47 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   if (!here || !ctx.output.stream(leaving, back.worker, target, ctx.splice)) counters.drop(DROP.unknown_flow);
 }
 
-const keeping: ResponseTarget = { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0 };
+const registering = createRegistered();
+const keeping: ResponseTarget = {
+  ip0: 0,
+  ip1: 0,
+  ip2: 0,
+  ip3: 0,
+  port: 0,
+  agent: 0,
+  worker: 0,
+  connection: 0,
+  brought: 0,
+};
 
 /**
  * The worker that keeps the exchange of a response without one here, by the `w` of our Via in {@link keeping}; this one where no other is named.
  * No MAC covers it, since a retransmission by another agent must have the same branch: whoever lies about it gets a response forwarded statelessly.
  */
 function keeperOf({ plan, worker, workers }: Runtime, bytes: Uint8Array, start: number, end: number): number {
-  const named = readFlow(keeping, bytes, start, end);
+  const named = readFlow(keeping, registering, bytes, start, end);
   return named && keeping.agent === plan.agent && keeping.worker < workers ? keeping.worker : worker;
 }
 
 /** The answer to a CANCEL of our own, whose INVITE's exchange is not (or no more) here: it has no Via but ours, and nobody waits for it. */
 const isOwnCancel = (ctx: Context, farm: FarmRuntime, from: Endpoint, problem: number): boolean =>
   problem === DROP.no_route && ctx.message.method === METHOD.CANCEL && farm.sources.find(from) >= 0;
+
+const flow = createClientFlow();
+
+/**
+ * A PBX has accepted a registration: from now on its client is found by the connection that it came over (flows.ts). Nothing else makes an entry, and
+ * this only for the address-of-record that the PBX has authenticated, since the keys are made of it.
+ */
+function learnFlow(ctx: Context, from: Endpoint, farm: FarmRuntime): void {
+  const { message, via, back, registered, runtime } = ctx;
+  if (message.status < 200 || message.status > 299 || via.flowEnd === via.flowStart || farm.sources.find(from) < 0)
+    return;
+  const listener = farm.listeners[readBack.listener];
+  if (listener === undefined || !readFlow(back, registered, message.bytes, via.flowStart, via.flowEnd)) return;
+  if (registered.count === 0 || back.agent !== runtime.plan.agent || !verifyBranch(farm.keys, back)) return;
+  flow.worker = back.worker;
+  flow.listener = listener.ordinal;
+  copyEndpoint(flow.client, { ...registered.client, transport: listener.plan.transport, connection: back.connection });
+  ctx.output.flows.learn(farm.id, registered, flow, ctx.output.seconds());
+}

@@ -1,5 +1,6 @@
 import { Nonces } from '../balancer/nonces.ts';
 import { Pool } from '../balancer/pool.ts';
+import { backendId } from '../balancer/rendezvous.ts';
 import { Sources } from '../balancer/sources.ts';
 import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Endpoint, TRANSPORT, type TransportName } from '../ports.ts';
@@ -23,6 +24,8 @@ export interface FarmRuntime {
   /** What it is part of. */
   runtime: Runtime;
   plan: FarmPlan;
+  /** Hash of its name: the same under every plan. */
+  id: number;
   pool: Pool;
   sources: Sources;
   nonces: Nonces;
@@ -84,6 +87,7 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
     runtime.farms.push({
       runtime,
       plan: farm,
+      id: backendId(farm.name),
       pool: new Pool(farm, worker * 7919),
       sources: new Sources(farm.backends),
       nonces: new Nonces(farm.nonces),

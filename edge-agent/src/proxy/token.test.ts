@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hashKey } from '../sip/hash.ts';
-import { putFlow, readFlow } from './flow.ts';
+import { createRegistered, prepareFlow, putFlow, readFlow } from './flow.ts';
 import { createToken, putToken, readToken, type Token } from './token.ts';
 
 const key = { id: 3, key: hashKey(new Uint8Array(16).fill(1)) };
@@ -69,16 +69,27 @@ test('any bytes of a token’s length are refused without harm', () => {
   );
 });
 
-test('the flow in our Via is read back, with no address', () => {
+const registered = fc.record({
+  check: u(32),
+  keys: fc.array(u(32), { maxLength: 4 }),
+  client: fc.record({ ip0: u(32), ip1: u(32), ip2: u(32), ip3: u(32), port: u(16) }),
+});
+
+test('the flow in our Via is read back, with no address, and with the client that registers over it', () => {
   fc.assert(
-    fc.property(u(16), u(8), u(24), (agent, worker, connection) => {
-      const target = { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent, worker, connection };
-      const to = new Uint8Array(20);
-      const end = putFlow(to, 0, target);
-      const back = { ip0: 1, ip1: 2, ip2: 3, ip3: 4, port: 5, agent: 0, worker: 0, connection: 0 };
-      expect(readFlow(back, to, 0, end)).toBe(true);
+    fc.property(u(16), u(8), u(24), registered, (agent, worker, connection, who) => {
+      const target = { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent, worker, connection, brought: 0 };
+      const client = { ...createRegistered(), ...who, keys: Uint32Array.from(who.keys), count: who.keys.length };
+      const to = new Uint8Array(80);
+      const length = prepareFlow(target, client);
+      const end = putFlow(to, 0, length);
+      const back = { ip0: 1, ip1: 2, ip2: 3, ip3: 4, port: 5, agent: 0, worker: 0, connection: 0, brought: 9 };
+      const read = createRegistered();
+      expect(readFlow(back, read, to, 0, end)).toBe(true);
       expect(back).toEqual(target);
-      expect(readFlow(back, to, 0, end - 1)).toBe(false);
+      expect([...read.keys.subarray(0, read.count)]).toEqual(who.keys);
+      if (read.count > 0) expect(read).toMatchObject({ check: who.check, client: who.client });
+      expect(readFlow(back, read, to, 0, end - 1)).toBe(false);
     }),
   );
 });

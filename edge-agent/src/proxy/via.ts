@@ -65,6 +65,6 @@ export function responseTarget(bytes: Uint8Array, via: ViaView, to: ResponseTarg
   to.ip2 = ip[2]!;
   to.ip3 = ip[3]!;
   to.port = via.rport || via.port || 5060;
-  to.agent = to.worker = to.connection = 0;
+  to.agent = to.worker = to.connection = to.brought = 0;
   return true;
 }

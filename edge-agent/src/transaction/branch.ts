@@ -33,6 +33,8 @@ export interface ResponseTarget {
   agent: number;
   worker: number;
   connection: number;
+  /** Hash of what else the response brings back beside the branch; 0: nothing. */
+  brought: number;
 }
 
 let identityEnd = 0;
@@ -119,9 +121,10 @@ function sign(key: HashKey, target: Readonly<ResponseTarget>): void {
   at = word(signed, at, target.ip2);
   at = word(signed, at, target.ip3);
   at = word(signed, at, (target.agent << 16) | target.port);
-  sipHash24(key, signed, 0, word(signed, at, (target.worker << 24) | target.connection));
+  at = word(signed, at, (target.worker << 24) | target.connection);
+  sipHash24(key, signed, 0, target.brought === 0 ? at : word(signed, at, target.brought));
 }
-const signed = new Uint8Array(MAC_AT + 24);
+const signed = new Uint8Array(MAC_AT + 28);
 
 /** Loop hash: Request-URI, the value of the top Route, and which backend (or client, -1) sent it. Not keyed: the MAC covers it. */
 export function loopHash(message: MessageView, source: number): number {

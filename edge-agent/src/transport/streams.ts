@@ -17,12 +17,11 @@ import { createCounts } from './counts.ts';
 import { copyEndpoint, createEndpoint, formatAddress, sameAddress } from './endpoint.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { listenError } from './listen-error.ts';
+import { LAST_ID } from './open-connections.ts';
 import { createConnectionCounts, STREAM_LIMITS, type StreamLimits, sumCounts } from './stream-limits.ts';
 import { ConnectionGroup, GroupListener, type ListenerOwner } from './stream-listener.ts';
 import { WebSocketConnection } from './websocket-connection.ts';
 
-/** Connection ids fill the 24 bits that a token has for them. */
-const LAST_ID = 0xffffff;
 /** Connections that the kernel completes while a worker is busy; it caps this at net.core.somaxconn. */
 const BACKLOG = 4096;
 const SEED_BYTES = 16;
@@ -40,6 +39,8 @@ export interface StreamTransportOptions {
   limits?: Partial<StreamLimits>;
   /** The same on all data threads: what TLS session tickets are encrypted with comes from it. Left out: random. */
   seed?: Uint8Array;
+  /** Told each connection that messages can be sent on from now on, accepted or being opened. */
+  onOpened?: (connection: number) => void;
   /** Told each connection that is gone, when nothing can be sent on it any more. */
   onClosed?: (connection: number) => void;
   /** Told where a connection could not be opened to: refused, silent, or not to be trusted. `to` and `listener` as given to `sendTo`. */
@@ -73,6 +74,7 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
   readonly seed: Uint8Array;
   readonly #libc: Libc | undefined;
   readonly #handler: MessageHandler;
+  readonly #onOpened: (connection: number) => void;
   readonly #onClosed: (connection: number) => void;
   readonly #onUnreachable: (to: Readonly<Endpoint>, listener: number) => void;
   readonly #connections = new Map<number, Open>();
@@ -97,6 +99,7 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
     this.batchEnded = options.onBatchEnd ?? (() => {});
     this.#libc = options.kind === 'dgram' ? undefined : loadLibc();
     this.#handler = options.handler;
+    this.#onOpened = options.onOpened ?? (() => {});
     this.#onClosed = options.onClosed ?? (() => {});
     this.#onUnreachable = options.onUnreachable ?? (() => {});
     this.seed = options.seed ?? randomBytes(SEED_BYTES);
@@ -234,6 +237,7 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
     const connection = create();
     this.#connections.set(remote.connection, { connection, group });
     group.add(connection);
+    this.#onOpened(remote.connection);
     return connection;
   }
 
