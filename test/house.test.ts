@@ -26,6 +26,7 @@ const HOUSES: House[] = [
     wiring: [
       'main.ts',
       'options.ts',
+      'push-options.ts',
       'agent.ts',
       'runtime.ts',
       'snapshot-file.ts',

@@ -19,9 +19,12 @@ import { Runtime } from './runtime.ts';
 import { readSnapshotFile } from './snapshot-file.ts';
 import { type AdminServer, type AgentStatus, createAdmin, listenAdmin } from './telemetry/admin.ts';
 import { AgentMetrics } from './telemetry/metrics.ts';
+import { type Pushes, startPushes } from './telemetry/push/pushes.ts';
 import { createMailboxes } from './transport/mailbox.ts';
 
 export const VERSION = packageJson.version;
+/** Since when this process counts. */
+const STARTED_AT = Math.round(performance.timeOrigin);
 const CLOCK: Clock = { now: () => Date.now(), monotonic: () => performance.now() };
 
 /** What an agent tells when it serves. */
@@ -43,6 +46,7 @@ export class Agent {
   #link: Link | undefined;
   #checkLink: CheckLink | undefined;
   #metrics: AgentMetrics | undefined;
+  #pushes: Pushes | undefined;
   /** Snapshot files that were refused. */
   #refused = 0;
   #closing: Promise<void> | undefined;
@@ -87,6 +91,8 @@ export class Agent {
       this.#stop.abort();
       this.#link?.close();
       this.#checkLink?.close();
+      // Before the counters go.
+      await this.#pushes?.close();
       await Promise.all([this.#admin?.close(), this.#runtime?.close()]);
     })();
     return this.#closing;
@@ -137,7 +143,26 @@ export class Agent {
         cause,
       });
     }
+    await this.#startPushes(metrics);
     return runtime;
+  }
+
+  async #startPushes(metrics: AgentMetrics): Promise<void> {
+    const { push, name, data } = this.#options;
+    if (!push) return;
+    const { site, agentId } = this.#identity ?? {};
+    this.#pushes = await startPushes(push, {
+      families: () => metrics.families(),
+      identity: {
+        agent: this.#identity?.name ?? name,
+        instance: agentId ?? name,
+        site,
+        version: VERSION,
+        startedAt: STARTED_AT,
+      },
+      data,
+      log: this.#log.child({ room: 'push' }),
+    });
   }
 
   #newMetrics(runtime: Runtime): AgentMetrics {
@@ -153,8 +178,10 @@ export class Agent {
         },
         disagreements: () => this.#checkLink?.disagreements ?? [],
         link: () => this.#link?.status,
+        pushes: () => this.#pushes?.views() ?? [],
       },
       { version: VERSION, node: process.version, datapath: this.#options.datapath },
+      { agent: this.#identity?.name ?? this.#options.name, site: this.#identity?.site },
     );
   }
 

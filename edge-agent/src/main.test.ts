@@ -99,16 +99,18 @@ test('a snapshot file: ready line, HTTP, health, reload, a refused reload, and a
   expect((await get(ready, '/healthz')).status).toBe(200);
   expect((await get(ready, '/ready')).status).toBe(200);
   const metrics = async (): Promise<string> => (await get(ready, '/metrics')).text();
-  await expect.poll(metrics, SOON).toContain('sipfleet_backend_state{farm="pbx",backend="pbx1",state="up"} 1');
+  await expect
+    .poll(metrics, SOON)
+    .toContain('sipfleet_backend_state{farm="pbx",backend="pbx1",state="up",agent="edge-1"} 1');
 
   await file('{"format":1,');
   agent.child.kill('SIGHUP');
-  await expect.poll(metrics, SOON).toContain('sipfleet_snapshot_apply_failures_total 1');
-  expect(await metrics()).toContain('sipfleet_snapshot_generation 1');
+  await expect.poll(metrics, SOON).toContain('sipfleet_snapshot_apply_failures_total{agent="edge-1"} 1');
+  expect(await metrics()).toContain('sipfleet_snapshot_generation{agent="edge-1"} 1');
 
   await file(snapshot(2, port, await freeUdpPort()));
   agent.child.kill('SIGHUP');
-  await expect.poll(metrics, SOON).toContain('sipfleet_snapshot_generation 2');
+  await expect.poll(metrics, SOON).toContain('sipfleet_snapshot_generation{agent="edge-1"} 2');
   await expect
     .poll(async () => (await get(ready, '/v1/status')).json(), SOON)
     .toMatchObject({

@@ -5,6 +5,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from './errors.ts';
 import { baseUrl } from './link/client.ts';
 import type { WorkerStart } from './ports.ts';
+import { addPushOptions, type PushFlags, pushOptionsOf } from './push-options.ts';
+import type { PushOptions } from './telemetry/push/pushes.ts';
 
 /** How an agent was asked to run. Checked once here, trusted from then on. */
 export interface AgentOptions {
@@ -26,9 +28,11 @@ export interface AgentOptions {
   readonly admin: { readonly host: string; readonly port: number };
   readonly datapath: WorkerStart['datapath'];
   readonly logLevel: string;
+  /** Undefined: metrics are not pushed. */
+  readonly push: PushOptions | undefined;
 }
 
-interface Flags {
+interface Flags extends PushFlags {
   controlPlane?: URL;
   joinToken?: string;
   snapshot?: string;
@@ -49,6 +53,9 @@ Examples:
     $ sipfleet-agent --control-plane https://sipfleet.example.com --join-token sfj_...
   Run one snapshot file without a control plane; SIGHUP reads it again:
     $ sipfleet-agent --snapshot farm.json --address 192.0.2.10
+  Push metrics as well, to a collector and to Prometheus:
+    $ sipfleet-agent --control-plane https://sipfleet.example.com \\
+        --otlp-metrics http://collector:4318/v1/metrics --remote-write http://prometheus:9090/api/v1/write
 `;
 
 /** Reads a command line. A wrong one ends the process with one line on stderr, as commander does; a wrong combination throws AgentError USAGE. */
@@ -84,9 +91,11 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     )
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments(false);
+  addPushOptions(command);
   const flags = command.parse([...argv], { from: 'user' }).opts<Flags>();
   const { data, name, address, workers, admin, datapath, logLevel } = flags;
-  return Object.freeze({ source: sourceOf(flags), data, name, address, workers, admin, datapath, logLevel });
+  const push = pushOptionsOf(flags);
+  return Object.freeze({ source: sourceOf(flags), data, name, address, workers, admin, datapath, logLevel, push });
 }
 
 function sourceOf({ controlPlane, joinToken, snapshot, secrets, number, name }: Flags): AgentOptions['source'] {

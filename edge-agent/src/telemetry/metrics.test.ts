@@ -3,7 +3,7 @@ import type { Plan } from '../plan.ts';
 import { TRANSPORT } from '../ports.ts';
 import { CATALOGUE, type MetricEntry, PROCESS_METRICS } from './catalogue.ts';
 import { SlabCounters } from './counters.ts';
-import { AgentMetrics, type MetricsSource } from './metrics.ts';
+import { AgentMetrics, type Identity, type MetricsSource } from './metrics.ts';
 import { DROP, METHODS } from './slab.ts';
 import { CounterTotals, layoutOf } from './totals.ts';
 
@@ -59,7 +59,7 @@ const count = (slab: SharedArrayBuffer, index: number, by = 1): void => {
 };
 const method = (name: (typeof METHODS)[number]): number => METHODS.indexOf(name);
 
-function metricsOf(more: Partial<MetricsSource> = {}): AgentMetrics {
+function metricsOf(more: Partial<MetricsSource> = {}, identity?: Identity): AgentMetrics {
   const totals = new CounterTotals();
   return new AgentMetrics(
     {
@@ -69,9 +69,11 @@ function metricsOf(more: Partial<MetricsSource> = {}): AgentMetrics {
       snapshot: () => ({ failures: 0 }),
       disagreements: () => [],
       link: () => undefined,
+      pushes: () => [],
       ...more,
     },
     { version: '1.2.3', node: 'v24', datapath: 'auto' },
+    identity,
   );
 }
 
@@ -95,6 +97,15 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
     snapshot: () => ({ applied: { generation: 3, at: 1500 }, target: 4, failures: 1 }),
     disagreements: () => [{ farm: 'pbx', backend: 'a', down: 1 }],
     link: () => ({ connected: true, reconnects: 2 }),
+    pushes: () => [
+      {
+        name: 'otlp',
+        requests: { taken: 1, later: 0, refused: 0 },
+        droppedSamples: { spool: 0, refused: 0 },
+        spoolBytes: 9,
+        lastTaken: 1000,
+      },
+    ],
   });
   metrics.probed({
     farm: 'pbx',
@@ -233,4 +244,27 @@ test('connections: open ones are a state of the running slabs, the rest counts o
   expect(of('sipfleet_connections_refused_total')).toEqual([3]);
   expect(of('sipfleet_handshakes_failed_total')).toEqual([2]);
   expect(of('sipfleet_connections_expired_total')).toEqual([1]);
+});
+
+test('a push reads what a scrape shows, and both name the agent and its site on every series', async () => {
+  const totals = new CounterTotals();
+  totals.use(plan('a'), [40000, 5060]);
+  const slab = slabOf(plan('a'));
+  new Float64Array(slab).fill(2);
+  const metrics = metricsOf({ totals: () => totals.sum([slab]) }, { agent: 'edge-1', site: 'milan' });
+  metrics.probed({ farm: 'pbx', backend: 'a', check: 'ping', result: 'success', seconds: 0.02 });
+  const scraped = await scrape(metrics);
+  for (const key of scraped.keys()) expect(key).toMatch(/[{,]agent="edge-1",site="milan"/);
+  const pushed = new Map<string, number>();
+  for await (const { name, points } of metrics.families())
+    for (const point of points) {
+      const { farm = '', backend = '', method = '' } = point.labels;
+      pushed.set(`${name} ${farm} ${backend} ${method}`, 'count' in point ? point.count : point.value);
+    }
+  expect(pushed.get('sipfleet_backend_requests_sent_total pbx a INVITE')).toBe(2);
+  expect(pushed.get('sipfleet_check_duration_seconds pbx  ')).toBe(1);
+  // Those of the process come and go by themselves: a garbage collection in between makes one.
+  const ours = (keys: Iterable<string>) => new Set([...keys].filter((key) => key.startsWith('sipfleet_')));
+  const names = [...scraped.keys()].map((key) => key.replace(/\{.*/, '').replace(/_(bucket|sum|count)$/, ''));
+  expect(ours([...pushed.keys()].map((key) => key.split(' ')[0] as string))).toEqual(ours(names));
 });

@@ -1,5 +1,8 @@
+import { setImmediate as pause } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
+import type { ExporterView } from './push/exporter.ts';
+import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
 import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS } from './slab.ts';
 import type { Totals } from './totals.ts';
 
@@ -14,6 +17,8 @@ export interface MetricsSource {
   disagreements(): readonly { farm: string; backend: string; down: number }[];
   /** Undefined where there is no control plane. */
   link(): { connected: boolean; reconnects: number } | undefined;
+  /** None where nothing is pushed. */
+  pushes(): readonly ExporterView[];
 }
 
 /** A health check's probe, with the phases that it went through. */
@@ -30,6 +35,13 @@ export interface Build {
   version: string;
   node: string;
   datapath: string;
+}
+
+/** Labels on every series, so that scraped, pushed and written metrics of a fleet look alike. */
+export interface Identity {
+  agent: string;
+  /** Undefined where there is no control plane. */
+  site: string | undefined;
 }
 
 type Labels = Record<string, string>;
@@ -49,6 +61,10 @@ const CONNECTION_METRICS: readonly [MetricKey, ListenerField][] = [
   ['connectionsExpired', 'expired'],
 ];
 const STATES = ['unknown', 'up', 'down'] as const;
+const UNITS = new Map<string, MetricEntry['unit']>(Object.values(CATALOGUE).map(({ name, unit }) => [name, unit]));
+
+const labelsOf = (identity: Identity | undefined): Labels =>
+  identity ? { agent: identity.agent, ...(identity.site === undefined ? {} : { site: identity.site }) } : {};
 
 /**
  * The agent's metrics. All that can be read is read when somebody scrapes, in one pass, so the packet path and the
@@ -59,11 +75,14 @@ export class AgentMetrics {
   readonly #registry = new Registry();
   readonly #source: MetricsSource;
   readonly #build: Build;
+  readonly #identity: Labels;
   readonly #checks = new Map<string, { labels: Labels; count: number }>();
 
-  constructor(source: MetricsSource, build: Build) {
+  constructor(source: MetricsSource, build: Build, identity?: Identity) {
     this.#source = source;
     this.#build = build;
+    this.#identity = labelsOf(identity);
+    this.#registry.setDefaultLabels(this.#identity);
     for (const entry of Object.values<MetricEntry>(CATALOGUE)) this.#register(entry);
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -84,16 +103,41 @@ export class AgentMetrics {
 
   /** The text that a scrape is answered with. */
   render(): Promise<string> {
-    const totals = this.#source.totals();
-    const backends = this.#source.backends();
-    this.#collectListeners(totals);
-    this.#collectBackends(totals);
-    this.#collectStates(backends);
-    this.#collectChecks(backends);
-    this.#collectDisagreements();
-    this.#collectAgent(totals);
+    for (const collect of this.#collectors()) collect();
     // prom-client takes the values of all metrics before it first awaits, so two scrapes at once do not mix.
     return this.#registry.metrics();
+  }
+
+  /**
+   * The same for a push, which has time: health checks and the link get their turn between any two metrics. A scrape in between
+   * fills the metrics anew, which does no harm: each is read in one go.
+   */
+  async *families(): AsyncGenerator<Family> {
+    for (const collect of this.#collectors()) {
+      collect();
+      await pause();
+    }
+    // prom-client's types leave out that every metric has `get`.
+    for (const metric of this.#registry.getMetricsAsArray() as unknown as { get(): Promise<GatheredMetric> }[]) {
+      const family = familyOf(await metric.get(), UNITS, this.#identity);
+      if (family) yield family;
+      await pause();
+    }
+  }
+
+  /** What fills the metrics, in pieces. */
+  #collectors(): (() => void)[] {
+    const totals = this.#source.totals();
+    const backends = this.#source.backends();
+    return [
+      () => this.#collectListeners(totals),
+      () => this.#collectBackends(totals),
+      () => this.#collectStates(backends),
+      () => this.#collectChecks(backends),
+      () => this.#collectDisagreements(),
+      () => this.#collectAgent(totals),
+      () => this.#collectPushes(),
+    ];
   }
 
   #register(entry: MetricEntry): void {
@@ -196,6 +240,29 @@ export class AgentMetrics {
       'checkResults',
       [...this.#checks.values()].map(({ labels, count }) => [labels, count]),
     );
+  }
+
+  #collectPushes(): void {
+    const pushes = this.#source.pushes();
+    const each = <T extends object>(label: string, of: (view: ExporterView) => T) =>
+      pushes.flatMap((view) =>
+        Object.entries(of(view)).map(([key, n]): [Labels, number] => [
+          { exporter: view.name, [label]: key },
+          n as number,
+        ]),
+      );
+    this.#fill(
+      'pushRequests',
+      each('result', (view) => view.requests),
+    );
+    this.#fill(
+      'pushDropped',
+      each('reason', (view) => view.droppedSamples),
+    );
+    const gauge = this.#metric<Gauge>('pushSpool');
+    for (const { name, spoolBytes } of pushes) gauge.set({ exporter: name }, spoolBytes);
+    for (const { name, lastTaken } of pushes)
+      if (lastTaken !== undefined) this.#metric<Gauge>('pushLastTaken').set({ exporter: name }, lastTaken / 1000);
   }
 
   #collectAgent({ drops, local }: Totals): void {
