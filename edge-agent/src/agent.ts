@@ -275,7 +275,14 @@ export class Agent {
 
 /** Backends as the status and the report to the control plane show them. */
 function backendReports(runtime: Runtime): AgentStatus['backends'] {
-  return runtime.backends().map((b) => ({ ...b, since: new Date(b.since).toISOString() }));
+  const draining = new Set(
+    runtime.workers.plan?.farms.flatMap((f) => f.backends.flatMap((b) => (b.drain ? [`${f.name}/${b.name}`] : []))),
+  );
+  return runtime.backends().map((b) => ({
+    ...b,
+    ...(draining.has(`${b.farm}/${b.backend}`) && { draining: true as const }),
+    since: new Date(b.since).toISOString(),
+  }));
 }
 
 /** Checks as the report to the control plane shows them. A cheap check that succeeds has no more to tell than its backend's state. */

@@ -1,5 +1,7 @@
 import { Failover, type Farm, parseCidr, parseDuration, type Snapshot } from '@sipfleet/contract';
+import { formerOrders, lagOf } from './balancer/lag.ts';
 import { createNonces } from './balancer/nonces.ts';
+import { createRecoveries, keepRecoveries } from './balancer/recovery.ts';
 import { backendId, rankCandidates } from './balancer/rendezvous.ts';
 import { certificateExpiry, compileStream } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
@@ -11,12 +13,14 @@ import { type Secrets, TRANSPORT } from './ports.ts';
  *
  * @param agent its number in the fleet and its own address, for listeners that name none
  * @param secrets those that its farms name
+ * @param running what it follows, and when, in seconds since the epoch: the candidate orders that still matter are taken over from it
  */
 export function compilePlan(
   snapshot: Snapshot,
   etag: string,
   agent: { number: number; address: string },
   secrets: Secrets = new Map(),
+  running?: { plan: Plan; now: number },
 ): Plan {
   const plan: Plan = { etag, generation: snapshot.generation, agent: agent.number, listeners: [], farms: [] };
   let firstBackend = 0;
@@ -24,7 +28,10 @@ export function compilePlan(
     plan.listeners.push(
       ...farm.spec.listeners.map((_, l) => compileListener(farm.spec, l, index, agent.address, secrets)),
     );
-    plan.farms.push(compileFarm(farm.spec, farm.tokenKeys, firstBackend));
+    const compiled = compileFarm(farm.spec, farm.tokenKeys, firstBackend, snapshot.site);
+    const before = running?.plan.farms.find(({ name }) => name === compiled.name);
+    if (before) takeOver(before, compiled, running!.now);
+    plan.farms.push(compiled);
     firstBackend += farm.spec.backends.length;
   }
   refuseSharedListeners(plan);
@@ -41,8 +48,13 @@ function compileListener(spec: Farm, index: number, farm: number, own: string, s
   return { ...plan, ...(stream && { stream }), ...(expires !== undefined && { certificateExpires: expires }) };
 }
 
-function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], firstBackend: number): FarmPlan {
-  const backends = farm.backends.map(compileBackend);
+function compileFarm(
+  farm: Farm,
+  keys: Snapshot['farms'][number]['tokenKeys'],
+  firstBackend: number,
+  site: string,
+): FarmPlan {
+  const backends = farm.backends.map((b) => compileBackend(b, site));
   const ids = new Map<number, string>();
   for (const b of backends) {
     const twin = ids.get(b.id);
@@ -53,26 +65,34 @@ function compileFarm(farm: Farm, keys: Snapshot['farms'][number]['tokenKeys'], f
       );
     ids.set(b.id, b.name);
   }
+  const strategy = farm.balancing.strategy;
+  const key = compileKey(farm.balancing.key);
+  const maxExpires = Math.floor((parseDuration(farm.registration.maxExpires ?? '') ?? 0) / 1000);
   return {
     name: farm.name,
-    strategy: farm.balancing.strategy,
+    strategy,
     names: farm.names,
-    key: compileKey(farm.balancing.key),
+    key,
     stateful: farm.transactions === 'stateful',
     failover: compileFailover(farm),
     registration: farm.registration.mode,
-    maxExpires: Math.floor((parseDuration(farm.registration.maxExpires ?? '') ?? 0) / 1000),
+    maxExpires,
     backends,
     firstBackend,
     tokenKeys: keys.map(({ id, key }) => ({ id, key: Uint8Array.from(Buffer.from(key, 'hex')) })),
-    candidates: rankCandidates(
-      backends.map((b) => b.id),
-      backends.map((b) => b.weight),
-      backends.map((b) => b.priority),
-    ),
+    candidates: rankCandidates(backends),
+    lag: { ...lagOf({ strategy, key, maxExpires }), before: [] },
+    recovered: createRecoveries(backends.length),
+    sessions: new SharedArrayBuffer(backends.length * Int32Array.BYTES_PER_ELEMENT),
     nonces: createNonces(),
     states: new SharedArrayBuffer(backends.length),
   };
+}
+
+/** What a farm's new plan must know of the one that it replaces. */
+function takeOver(running: FarmPlan, next: FarmPlan, now: number): void {
+  next.lag.before = formerOrders(running, next, now);
+  keepRecoveries(running, next);
 }
 
 function compileFailover(farm: Farm): FarmPlan['failover'] {
@@ -86,7 +106,10 @@ function compileKey(text: string): AffinityKey {
   return { kind: kind as AffinityKey['kind'], header: header.toLowerCase() };
 }
 
-function compileBackend(b: Farm['backends'][number]): BackendPlan {
+/** The tiers of backends that stand elsewhere come behind the last one of those that are near. */
+const FAR = 9;
+
+function compileBackend(b: Farm['backends'][number], site: string): BackendPlan {
   return {
     name: b.name,
     id: backendId(b.name),
@@ -94,7 +117,8 @@ function compileBackend(b: Farm['backends'][number]): BackendPlan {
     port: b.port,
     transport: TRANSPORT[b.transport],
     weight: b.weight,
-    priority: b.priority,
+    priority: b.priority + (b.site === undefined || b.site === site ? 0 : FAR),
+    drain: b.drain ?? false,
     sources: (b.sources ?? [b.address]).map(compileSource),
   };
 }

@@ -25,7 +25,7 @@ export interface ListenerPlan {
 
 export interface FarmPlan {
   name: string;
-  strategy: 'hash' | 'weighted-round-robin';
+  strategy: 'hash' | 'weighted-round-robin' | 'least-sessions';
   key: AffinityKey;
   /** DNS names by which phones know the farm. */
   names: string[];
@@ -42,10 +42,26 @@ export interface FarmPlan {
   tokenKeys: { id: number; key: Uint8Array }[];
   /** Ranked candidates per hash bucket, see balancer/rendezvous.ts. */
   candidates: SharedArrayBuffer;
+  /** Registrations lag, see balancer/lag.ts: for how long, and the orders that may still hold, the oldest first. */
+  lag: { seconds: number; transactionsOnly: boolean; before: FormerOrder[] };
+  /** Which backends came back lately, see balancer/recovery.ts. */
+  recovered: SharedArrayBuffer;
+  /** Dialogs that stand, one Int32 per backend, written by the control thread: soft and approximate. */
+  sessions: SharedArrayBuffer;
   /** Which backend made a challenge, see balancer/nonces.ts. */
   nonces: SharedArrayBuffer;
   /** One byte per backend, written by the control thread: see {@link STATE}. */
   states: SharedArrayBuffer;
+}
+
+/** A candidate order that was replaced. */
+export interface FormerOrder {
+  candidates: SharedArrayBuffer;
+  /** Index then → index now, 255 for a backend that is no longer there. */
+  indexes: Uint8Array;
+  key: AffinityKey;
+  /** Second since the epoch from which it no longer counts. */
+  until: number;
 }
 
 /** What `hash` keeps together; `header` in lower case. */
@@ -62,8 +78,10 @@ export interface BackendPlan {
   port: number;
   transport: TransportCode;
   weight: number;
-  /** Tier, 1 first. */
+  /** Tier, 1 first. Backends of other sites stand behind all of this agent's own. */
   priority: number;
+  /** Keeps its dialogs and gets nothing new. */
+  drain: boolean;
   /** Blocks that this backend sends from: four words and the prefix length in the 128-bit form. */
   sources: { ip: [number, number, number, number]; bits: number }[];
 }

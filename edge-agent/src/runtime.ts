@@ -126,7 +126,9 @@ export class Runtime {
 
   async #apply(snapshot: Snapshot, etag: string, secrets: Secrets): Promise<void> {
     refuseMissingSecrets(snapshot, secrets);
-    const plan = compilePlan(snapshot, etag, this.#options.agent, secrets);
+    const running = this.workers.plan;
+    const now = Math.floor(this.#options.health.clock.now() / 1000);
+    const plan = compilePlan(snapshot, etag, this.#options.agent, secrets, running && { plan: running, now });
     await refuseTakenPorts(plan, this.workers.plan);
     const targets = healthTargets(snapshot, plan, secrets);
     this.#seedStates(plan, targets);

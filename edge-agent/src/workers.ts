@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
+import { setState } from './balancer/recovery.ts';
 import { DataThread } from './data-thread.ts';
 import { AgentError } from './errors.ts';
 import type { Plan, StateCode } from './plan.ts';
@@ -95,7 +96,7 @@ export class Workers {
   setState(farm: string, backend: string, state: StateCode): void {
     const plan = this.#plan?.farms.find((f) => f.name === farm);
     const at = plan?.backends.findIndex((b) => b.name === backend) ?? -1;
-    if (plan && at >= 0) Atomics.store(new Uint8Array(plan.states), at, state);
+    if (plan && at >= 0) setState(plan, at, state, Math.floor(Date.now() / 1000));
   }
 
   /** Puts `plan` into effect on every thread, or, rejecting with AgentError PLAN, on none: then the one before goes on. */

@@ -145,6 +145,8 @@ export const AgentReport = z.strictObject({
         state: BackendState,
         /** RFC 3339. */
         since: z.iso.datetime(),
+        /** It keeps its dialogs and is given nothing new. Left out: it is. */
+        draining: z.literal(true).optional(),
         /** Evidence of the last change: `3 probes without an answer in 2s`. */
         reason: z.string().max(200),
       }),

@@ -13,7 +13,6 @@ import { duration } from './units.ts';
 const NOT_YET = {
   health: ['cutConnections'],
   farm: ['vip', 'security'],
-  backend: ['drain', 'site'],
 } as const;
 
 /** Fields that are only there to be refused; not named among the allowed ones. */
@@ -129,35 +128,36 @@ export const BackendTls = strict({
 
 const allowedWeight = 'a whole number from 1 to 1000';
 const allowedPriority = 'a whole number from 1 to 9';
-export const Backend = strict(
-  {
-    name: resourceName,
-    address: ipAddress,
-    port: port.default(5060),
-    transport: oneOf(['udp', 'tcp', 'tls'], ['ws', 'wss', 'sctp']).default('udp'),
-    tls: BackendTls.optional(),
-    /** Share of the load relative to the other backends. */
-    weight: z
-      .int({ error: allowedWeight })
-      .min(1, { error: allowedWeight })
-      .max(1000, { error: allowedWeight })
-      .default(1),
-    /** Tier: 1 serves first; a higher number takes over what capacity is missing in the tiers before it. */
-    priority: z
-      .int({ error: allowedPriority })
-      .min(1, { error: allowedPriority })
-      .max(9, { error: allowedPriority })
-      .default(1),
-    /** The addresses this backend sends from; left out: its address. */
-    sources: z.array(cidr).max(16, { error: 'at most 16 blocks' }).optional(),
-  },
-  NOT_YET.backend,
-);
+export const Backend = strict({
+  name: resourceName,
+  address: ipAddress,
+  port: port.default(5060),
+  transport: oneOf(['udp', 'tcp', 'tls'], ['ws', 'wss', 'sctp']).default('udp'),
+  tls: BackendTls.optional(),
+  /** Share of the load relative to the other backends. */
+  weight: z
+    .int({ error: allowedWeight })
+    .min(1, { error: allowedWeight })
+    .max(1000, { error: allowedWeight })
+    .default(1),
+  /** Tier: 1 serves first; a higher number takes over what capacity is missing in the tiers before it. */
+  priority: z
+    .int({ error: allowedPriority })
+    .min(1, { error: allowedPriority })
+    .max(9, { error: allowedPriority })
+    .default(1),
+  /** Where it stands: agents of that site prefer it, those of other sites use it where capacity is missing at theirs. Left out: near to all. */
+  site: resourceName.optional(),
+  /** Keeps its dialogs, gets no new ones, and lets its registrations lapse to the other backends. */
+  drain: z.boolean({ error: 'true or false' }).optional(),
+  /** The addresses this backend sends from; left out: its address. */
+  sources: z.array(cidr).max(16, { error: 'at most 16 blocks' }).optional(),
+});
 export type Backend = z.infer<typeof Backend>;
 
 const allowedKey = 'one of user, domain, call-id, from-user, source-ip, or header:NAME such as header:X-Tenant';
 export const Balancing = strict({
-  strategy: oneOf(['hash', 'weighted-round-robin'], ['least-sessions']).default('hash'),
+  strategy: oneOf(['hash', 'weighted-round-robin', 'least-sessions'], []).default('hash'),
   /** What `hash` keeps together. `user`: the callee's user, so that a call reaches the PBX where the callee registered. */
   key: z
     .string({ error: allowedKey })
@@ -287,6 +287,13 @@ export const Farm = strict(
   listenerFaults(ctx, farm.listeners);
   backendTlsFaults(ctx, farm.backends);
   for (const [i, b] of farm.backends.entries()) {
+    if (b.site !== undefined && !farm.sites.includes(b.site))
+      fault(
+        ctx,
+        ['backends', i, 'site'],
+        'this farm has no agents there',
+        `one of the farm’s sites: ${farm.sites.join(', ')}`,
+      );
     const address = canonicalIP(b.address);
     const v6 = address.includes(':');
     // The source address of every packet is a listener's (architecture.md, Ownership): without one of that kind nothing can be sent.

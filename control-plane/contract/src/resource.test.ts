@@ -121,7 +121,7 @@ describe('every class of error names field, found and allowed', () => {
       {
         field: 'backends[1].wieght',
         message: 'unknown field',
-        allowed: 'one of name, address, port, transport, tls, weight, priority, sources',
+        allowed: 'one of name, address, port, transport, tls, weight, priority, site, drain, sources',
       },
     ],
     [
@@ -175,7 +175,7 @@ describe('every class of error names field, found and allowed', () => {
     [
       'no such choice',
       (f) => (f.balancing = { strategy: 'random' }),
-      { field: 'balancing.strategy', found: '"random"', allowed: 'one of hash, weighted-round-robin' },
+      { field: 'balancing.strategy', found: '"random"', allowed: 'one of hash, weighted-round-robin, least-sessions' },
     ],
     [
       'a choice not built',
@@ -241,6 +241,16 @@ describe('every class of error names field, found and allowed', () => {
       { field: 'backends[1].transport', found: '"tcp"', message: 'no listener of this farm speaks tcp over IPv4' },
     ],
     [
+      'a backend at a site that the farm is not at',
+      (f) => (f.backends[0].site = 'rome'),
+      { field: 'backends[0].site', found: '"rome"', allowed: 'one of the farm’s sites: milan' },
+    ],
+    [
+      'a backend that drains a little',
+      (f) => (f.backends[0].drain = 'soon'),
+      { field: 'backends[0].drain', found: '"soon"', allowed: 'true or false' },
+    ],
+    [
       'its own listener as backend',
       (f) => (f.listeners[0].address = '10.0.0.11'),
       { field: 'backends[0].address', message: expect.stringContaining('own listener') },
@@ -261,13 +271,6 @@ describe('every class of error names field, found and allowed', () => {
     ]);
     expect(spoilt((f) => (f.colour = 1))[0]?.allowed).not.toContain(field);
   });
-
-  test.each([['backends[0].drain', (f: { backends: Record<string, unknown>[] }) => (f.backends[0]!.drain = true)]])(
-    '%s is not supported yet',
-    (field, spoil) => {
-      expect(spoilt(spoil)).toMatchObject([{ field, message: 'not supported yet' }]);
-    },
-  );
 
   const SECRET = 'the name of a Secret with certificate and privateKey';
   // biome-ignore lint/suspicious/noExplicitAny: each case breaks the type on purpose

@@ -146,7 +146,10 @@ function snapshotOf({ snapshot, target }: AgentView, colors: Colors): string {
 function backendTable(all: readonly AgentView[], colors: Colors): string {
   const paint = { up: colors.green, down: colors.red, unknown: colors.yellow };
   const rows = all.flatMap((a) =>
-    a.backends.map((b) => [b.farm, b.backend, paint[b.state](b.state), b.since, a.name, b.reason]),
+    a.backends.map((b) => {
+      const state = paint[b.state](b.state) + (b.draining ? colors.yellow(', draining') : '');
+      return [b.farm, b.backend, state, b.since, a.name, b.reason];
+    }),
   );
   if (rows.length === 0) return 'No backends reported.\n';
   return table([['FARM', 'BACKEND', 'STATE', 'SINCE', 'SEEN BY', 'REASON'], ...rows]);

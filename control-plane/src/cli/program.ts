@@ -6,6 +6,7 @@ import { ApiError, type Client, createClient, UnreachableError } from '../client
 import { apply, diff } from './apply.ts';
 import { checks, runCheck } from './checks.ts';
 import { readDocuments } from './documents.ts';
+import { drain } from './drain.ts';
 import { FORMATS, type Format, get, remove, status } from './get.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
 import type { ControlPlaneFlags } from './processes.ts';
@@ -198,6 +199,7 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     .argument('<name>')
     .addHelpText('after', examples('delete farm pbx', 'delete agent edge-1'))
     .action(async (kind: string, name: string) => done(await remove(await client(), kind, name, io)));
+  addDrain(program, io, client, done);
   program
     .command('rotate-signing-key')
     .description('make a new key that snapshots are signed with; agents learn it from the one before')
@@ -217,6 +219,25 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
       io.out(`${(await (await client()).createJoinToken(site, ttl)).token}\n`);
       done(EXIT.ok);
     });
+}
+
+function addDrain(program: Command, io: Io, client: Connect, done: (code: number) => void): void {
+  const argument = '<farm/backend>';
+  program
+    .command('drain')
+    .description('take a backend out of service softly: it keeps its calls, gets no new ones, and its phones move on')
+    .argument(argument)
+    .addHelpText(
+      'after',
+      `\nSets drain: true on the backend. Applying a file that does not say so ends it. sipfleet status shows which agents follow.\n${examples('drain pbx/pbx1', 'undrain pbx/pbx1')}`,
+    )
+    .action(async (path: string) => done(await drain(await client(), path, true, io)));
+  program
+    .command('undrain')
+    .description('put a drained backend back into service')
+    .argument(argument)
+    .addHelpText('after', examples('undrain pbx/pbx1'))
+    .action(async (path: string) => done(await drain(await client(), path, false, io)));
 }
 
 function addReaders(program: Command, io: Io, client: Connect, done: (code: number) => void): void {

@@ -1,11 +1,19 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type FarmPlan, STATE } from '../plan.ts';
+import { type BackendPlan, type FarmPlan, STATE } from '../plan.ts';
 import { TRANSPORT } from '../ports.ts';
+import { finish } from '../sip/hash.ts';
 import { NONE, Pool } from './pool.ts';
+import { createRecoveries } from './recovery.ts';
 import { backendId, rankCandidates } from './rendezvous.ts';
 import { spreadTurn } from './round-robin.ts';
 
-function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: number[] = []): FarmPlan {
+function farm(
+  count: number,
+  strategy: FarmPlan['strategy'] = 'hash',
+  tiers: number[] = [],
+  more: Record<number, Partial<BackendPlan>> = {},
+): FarmPlan {
   const backends = Array.from({ length: count }, (_, i) => ({
     name: `pbx${i}`,
     id: backendId(`pbx${i}`),
@@ -14,7 +22,9 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: num
     transport: TRANSPORT.udp,
     weight: 1,
     priority: tiers[i] ?? 1,
+    drain: false,
     sources: [],
+    ...more[i],
   }));
   return {
     name: 'f',
@@ -28,11 +38,10 @@ function farm(count: number, strategy: FarmPlan['strategy'] = 'hash', tiers: num
     backends,
     firstBackend: 0,
     tokenKeys: [],
-    candidates: rankCandidates(
-      backends.map((b) => b.id),
-      backends.map((b) => b.weight),
-      backends.map((b) => b.priority),
-    ),
+    candidates: rankCandidates(backends),
+    lag: { seconds: 0, transactionsOnly: true, before: [] },
+    recovered: createRecoveries(count),
+    sessions: new SharedArrayBuffer(4 * count),
     nonces: new SharedArrayBuffer(0),
     states: new SharedArrayBuffer(count),
   };
@@ -100,4 +109,86 @@ test('in turns, too: the turns of a dead backend go to the next tier', () => {
   const after = take(20);
   expect(after.filter((b) => b === 1)).toHaveLength(10);
   expect(after.filter((b) => b === 2)).toHaveLength(10);
+});
+
+test('who drains gets nothing new, in turn or by hash, and is still there for a call that it has', () => {
+  for (const strategy of ['hash', 'weighted-round-robin', 'least-sessions'] as const) {
+    const f = farm(3, strategy, [], { 1: { drain: true } });
+    const pool = new Pool(f);
+    expect([pool.serves(1), pool.admits(1)]).toEqual([true, false]);
+    const picks = Array.from({ length: 300 }, (_, i) =>
+      strategy === 'hash' ? pool.byHash(i * 2654435761, NONE) : pool.inTurn(i * 7, i, NONE, 100, undefined, true),
+    );
+    expect(new Set(picks)).toEqual(new Set([0, 2]));
+    new Uint8Array(f.states).set([STATE.down, STATE.up, STATE.down]);
+    expect(strategy === 'hash' ? pool.byHash(1, NONE) : pool.inTurn(1, 9, NONE, 100)).toBe(NONE);
+  }
+});
+
+test('a dead backend’s load spreads over all others by their weights, whichever are dead', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 3, maxLength: 12 }),
+      fc.array(fc.nat(11), { maxLength: 6 }),
+      (weights, dead) => {
+        const f = farm(weights.length, 'hash', [], Object.fromEntries(weights.map((weight, i) => [i, { weight }])));
+        const pool = new Pool(f);
+        for (const b of dead) new Uint8Array(f.states)[b % weights.length] = STATE.down;
+        const alive = weights.flatMap((_, b) => (pool.serves(b) ? [b] : []));
+        if (alive.length < 2) return;
+        const total = alive.reduce((sum, b) => sum + weights[b]!, 0);
+        const got = weights.map(() => 0);
+        for (let i = 0; i < 6000; i++) got[pool.byHash(finish(i), NONE)]!++;
+        // Four standard deviations of what 6,000 keys scatter by themselves.
+        for (const b of alive) expect(Math.abs(got[b]! / 6000 - weights[b]! / total)).toBeLessThan(0.026);
+        expect(alive.reduce((sum, b) => sum + got[b]!, 0)).toBe(6000);
+      },
+    ),
+    { numRuns: 20 },
+  );
+});
+
+test('least sessions for the weight; what was placed lately counts until the numbers show it', () => {
+  const f = farm(3, 'least-sessions', [], { 2: { weight: 2 } });
+  const pool = new Pool(f);
+  const sessions = new Int32Array(f.sessions);
+  let calls = 0;
+  const take = (n: number, now: number) => {
+    const got = [0, 0, 0];
+    for (let i = 0; i < n; i++) got[pool.inTurn(++calls * 77, 5, NONE, now, undefined, true)]!++;
+    return got;
+  };
+  sessions.set([50, 10, 100]);
+  // Up to 50 per weight, then evenly: no herd, although the numbers stand still.
+  expect(take(40, 100)).toEqual([0, 40, 0]);
+  const even = take(40, 100);
+  expect(even[2]).toBeGreaterThan(15);
+  expect(Math.min(even[0]!, even[1]!)).toBeGreaterThan(5);
+  // Long after, only the numbers count.
+  sessions.set([7, 90, 180]);
+  expect(take(20, 500)).toEqual([20, 0, 0]);
+  new Uint8Array(f.states)[0] = STATE.down;
+  const [none] = take(20, 900);
+  expect(none).toBe(0);
+});
+
+test('least sessions within the tier that serves: the next one takes over just the share that is missing', () => {
+  const f = farm(4, 'least-sessions', [1, 1, 2, 2]);
+  const pool = new Pool(f);
+  new Int32Array(f.sessions).set([500, 500, 0, 0]);
+  const take = (n: number, offset: number) =>
+    Array.from({ length: n }, (_, i) => pool.inTurn((i + offset) * 77, 5, NONE, 100, undefined, true));
+  expect(new Set(take(20, 0))).toEqual(new Set([0, 1]));
+  new Uint8Array(f.states)[0] = STATE.down;
+  const after = take(40, 1000);
+  expect(after.filter((b) => b === 1)).toHaveLength(20);
+  expect(after.filter((b) => b > 1)).toHaveLength(20);
+});
+
+test('what begins no session goes by turns, so that registrations do not all fall on one', () => {
+  const f = farm(2, 'least-sessions');
+  const pool = new Pool(f);
+  new Int32Array(f.sessions).set([0, 100]);
+  const picks = Array.from({ length: 10 }, (_, i) => pool.inTurn(i * 77, 5, NONE, 100));
+  expect(picks.filter((b) => b === 1)).toHaveLength(5);
 });

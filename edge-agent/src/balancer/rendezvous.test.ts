@@ -7,7 +7,9 @@ const user = (i: number): number => {
   return hash32(bytes, 0, bytes.length);
 };
 const table = (names: string[], weights = names.map(() => 1)) =>
-  new Uint8Array(rankCandidates(names.map(backendId), weights));
+  new Uint8Array(
+    rankCandidates(names.map((n, i) => ({ id: backendId(n), weight: weights[i]!, priority: 1, drain: false }))),
+  );
 const firstOf = (t: Uint8Array, i: number): number => t[bucketOf(user(i)) * RANKS]!;
 
 test('10,000 users over weights 1:3 are spread within a point of 25:75', () => {

@@ -1,6 +1,7 @@
 import { type Farm, type FarmInput, parseResource } from '@sipfleet/contract';
+import { setState } from '../balancer/recovery.ts';
 import { compilePlan } from '../compile.ts';
-import { STATE } from '../plan.ts';
+import { type Plan, STATE } from '../plan.ts';
 import { type Arena, type Endpoint, type Segments, TRANSPORT, type TransportName } from '../ports.ts';
 import { wordsOf } from '../sip/host.ts';
 import { joinSegments } from '../sip/splice.ts';
@@ -66,6 +67,8 @@ export function agent(
     workers?: number;
     transactions?: number;
     flows?: SharedArrayBuffer;
+    /** The plan that this one follows, and when. */
+    after?: { plan: Plan; now: number };
   } = {},
 ) {
   const spec = parseResource({ ...FARM, ...farm }) as Farm;
@@ -75,9 +78,10 @@ export function agent(
     generation: 1,
     farms: [{ spec, revision: 1, tokenKeys: [{ id: 7, key: '000102030405060708090a0b0c0d0e0f' }] }],
   };
-  const plan = compilePlan(snapshot, 'etag', { number: options.number ?? 1, address: '192.0.2.10' });
+  const own = { number: options.number ?? 1, address: '192.0.2.10' };
+  const plan = compilePlan(snapshot, 'etag', own, new Map(), options.after);
   const runtime = buildRuntime(plan, options.worker ?? 0, options.workers);
-  const clock = { now: 1000 };
+  const clock = { now: 1000, seconds: options.after?.now ?? 1_700_000_000 };
   const exchanges = options.transactions ? new Exchanges(options.transactions, clock.now) : undefined;
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
   /** Connections that are gone: `worker#connection`. */
@@ -102,7 +106,7 @@ export function agent(
       void handedOver.push({ worker, listener: l.index, from: { ...from }, bytes: bytes.slice(start, end) }),
     flows: new Flows(options.flows ?? createFlows(64), (worker, connection) => !closed.has(`${worker}#${connection}`)),
     isOpen: (worker, connection) => !closed.has(`${worker}#${connection}`),
-    seconds: () => 1_700_000_000,
+    seconds: () => clock.seconds,
     now: () => clock.now,
   };
   const counters: Counters = {
@@ -118,6 +122,7 @@ export function agent(
   return {
     plan,
     exchanges,
+    clock,
     /** Lets time pass in steps of 10 ms; returns what the timers sent. */
     pass(ms: number): Sent[] {
       const before = sent.length;
@@ -142,7 +147,7 @@ export function agent(
     drops,
     counts,
     setState(backend: number, state: keyof typeof STATE) {
-      new Uint8Array(plan.farms[0]!.states)[backend] = STATE[state];
+      setState(plan.farms[0]!, backend, STATE[state], clock.seconds);
     },
     /** Handles a message; `\n` in it stands for CRLF. Returns what it made the proxy send, if anything. */
     receive(text: string, from: string, listener = 0): Sent | undefined {

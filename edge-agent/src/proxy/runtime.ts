@@ -1,3 +1,4 @@
+import { Lag } from '../balancer/lag.ts';
 import { Nonces } from '../balancer/nonces.ts';
 import { Pool } from '../balancer/pool.ts';
 import { backendId } from '../balancer/rendezvous.ts';
@@ -27,6 +28,7 @@ export interface FarmRuntime {
   /** Hash of its name: the same under every plan. */
   id: number;
   pool: Pool;
+  lag: Lag;
   sources: Sources;
   nonces: Nonces;
   /** First signs, all are accepted. */
@@ -84,11 +86,13 @@ const NAME_OF = Object.fromEntries(Object.entries(TRANSPORT).map(([name, code]) 
 export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
   const runtime: Runtime = { plan, worker, workers, listeners: [], farms: [] };
   for (const farm of plan.farms) {
+    const pool = new Pool(farm, worker * 7919);
     runtime.farms.push({
       runtime,
       plan: farm,
       id: backendId(farm.name),
-      pool: new Pool(farm, worker * 7919),
+      pool,
+      lag: new Lag(farm, pool),
       sources: new Sources(farm.backends),
       nonces: new Nonces(farm.nonces),
       keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),

@@ -10,7 +10,7 @@ import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts'
 import { forwardToBackend, forwardToClient } from './forward.ts';
 import { releaseOf } from './hop.ts';
 import { EXTRA, reply } from './reply.ts';
-import { choose, reload } from './target.ts';
+import { choose, elsewhere, reload } from './target.ts';
 
 /**
  * The response context of RFC 3261 §16: one request, the attempts it led to, and what the client is told. Transitions of the client
@@ -211,11 +211,19 @@ function release(ctx: Context, exchange: Exchange, attempt: Attempt): void {
 function onFailure(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   if (attempt.abandoned || exchange.finalStatus > 0) return;
   const { status } = ctx.message;
-  if (!exchange.cancelled && exchange.listener.farm.plan.failover.codes.includes(status) && tryNext(ctx, exchange))
-    return;
+  if (!exchange.cancelled && triedElsewhere(ctx, exchange, attempt, status)) return;
   // Trying the next one took the message's place only where there was one.
   passToClient(ctx, exchange);
   failed(ctx, exchange, status);
+}
+
+/** Not found, temporarily unavailable: what a registrar says of a user who is not registered there. */
+const isMisplaced = (status: number): boolean => status === 404 || status === 480;
+
+/** Tries another candidate where the status asks for it; false: it is passed on. What a phone itself says after it rang stands. */
+function triedElsewhere(ctx: Context, exchange: Exchange, attempt: Attempt, status: number): boolean {
+  if (exchange.listener.farm.plan.failover.codes.includes(status)) return tryNext(ctx, exchange);
+  return isMisplaced(status) && !attempt.ringing && tryNext(ctx, exchange, true);
 }
 
 /** The client was told a final failure, which stands in ctx.splice: retransmitted and acknowledged, if an INVITE's (RFC 3261 §17.2.1). */
@@ -233,13 +241,18 @@ function failed(ctx: Context, exchange: Exchange, status: number): void {
   else exchanges.stop(exchange, TIMER.retransmit);
 }
 
-/** Gives the current attempt up for the next candidate. False where there is none: nothing has changed then. */
-function tryNext(ctx: Context, exchange: Exchange): boolean {
+/**
+ * Gives the current attempt up for the next candidate; `misplaced`: only for one where the callee may be registered instead.
+ * False where there is none: nothing has changed then.
+ */
+function tryNext(ctx: Context, exchange: Exchange, misplaced = false): boolean {
   if (!exchange.fresh || exchange.count === MAX_ATTEMPTS) return false;
   const before = exchange.current;
   const { bytes, start, end } = ctx.message;
   if (!reload(ctx, exchange)) return false;
-  const backend = choose(ctx, exchange.from, exchange.listener, exchange.source, exchange);
+  const backend = misplaced
+    ? elsewhere(ctx, exchange)
+    : choose(ctx, exchange.from, exchange.listener, exchange.source, exchange);
   if (backend === NONE) {
     ctx.message.parse(bytes, start, end);
     return false;

@@ -1,9 +1,10 @@
 import { affinityHash } from '../balancer/key.ts';
-import type { Excluded } from '../balancer/pool.ts';
+import { type Excluded, NOBODY, NONE, type Pool } from '../balancer/pool.ts';
 import type { Endpoint } from '../ports.ts';
 import { digest, sipHash24 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import { PARSE } from '../sip/message.ts';
+import { METHOD } from '../sip/method.ts';
 import { loopHash } from '../transaction/branch.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
@@ -14,16 +15,67 @@ import type { Listener } from './runtime.ts';
  * A backend for a request outside of any dialog that we know; never the one that sent it (the seed's server A → server B), nor one that was
  * tried. The answer to a challenge goes to who made it.
  */
-export function choose(ctx: Context, from: Endpoint, incoming: Listener, source: number, excluded?: Excluded): number {
+export function choose(
+  ctx: Context,
+  from: Endpoint,
+  incoming: Listener,
+  source: number,
+  excluded: Excluded = NOBODY,
+): number {
   const { message, uri, runtime, output } = ctx;
-  const { pool, plan, nonces } = incoming.farm;
-  const challenger = nonces.find(message);
-  if (challenger >= 0 && challenger < pool.size && challenger !== source && pool.serves(challenger))
-    if (!excluded?.tried(challenger)) return challenger;
-  if (plan.strategy === 'hash') return pool.byHash(affinityHash(plan.key, message, uri, from), source, excluded);
+  const { pool, plan, lag, nonces } = incoming.farm;
+  const challenger = challengerOf(nonces.find(message), pool, message.method);
+  if (challenger !== NONE && challenger !== source && !excluded.tried(challenger)) return challenger;
+  const now = output.seconds();
+  if (plan.strategy === 'hash') {
+    const hash = affinityHash(plan.key, message, uri, from);
+    const formerly = lag.holds(message.method, now)
+      ? whereRegistered(ctx, from, incoming, source, hash, excluded)
+      : NONE;
+    return formerly !== NONE ? formerly : pool.byHash(hash, source, excluded);
+  }
   const callId = message.first[HEADER.callId]!;
   sipHash24(incoming.farm.keys[0]!.key, message.bytes, message.valueStart[callId]!, message.valueEnd[callId]!);
-  return pool.inTurn(digest[0]! ^ runtime.worker, digest[1]!, source, output.seconds(), excluded);
+  return pool.inTurn(digest[0]! ^ runtime.worker, digest[1]!, source, now, excluded, message.method === METHOD.INVITE);
+}
+
+/** Who challenged, if it can take the answer: a registration that began before its PBX drained is not completed there. */
+function challengerOf(challenger: number, pool: Pool, method: number): number {
+  if (challenger < 0 || challenger >= pool.size) return NONE;
+  return (method === METHOD.REGISTER ? pool.admits(challenger) : pool.serves(challenger)) ? challenger : NONE;
+}
+
+/** Where the callee may be registered while registrations lag: by the orders of before, the oldest first, and by the one of now. */
+function whereRegistered(
+  ctx: Context,
+  from: Endpoint,
+  incoming: Listener,
+  source: number,
+  hash: number,
+  excluded: Excluded,
+): number {
+  const { message, uri, output } = ctx;
+  const { lag, plan } = incoming.farm;
+  const now = output.seconds();
+  for (let i = 0; i < lag.before.length; i++) {
+    const { key } = lag.before[i]!;
+    const then = key === plan.key ? hash : affinityHash(key, message, uri, from);
+    const b = lag.formerly(i, then, source, now, excluded);
+    if (b !== NONE) return b;
+  }
+  return lag.presently(hash, source, now, excluded);
+}
+
+/**
+ * Another backend where the callee may be registered, for an exchange whose request stands in ctx again; {@link NONE} where registrations do not
+ * lag, or all such were asked.
+ */
+export function elsewhere(ctx: Context, exchange: Exchange): number {
+  const { message, uri, output } = ctx;
+  const { listener, from, source } = exchange;
+  const { lag, plan } = listener.farm;
+  if (plan.strategy !== 'hash' || !lag.holds(message.method, output.seconds())) return NONE;
+  return whereRegistered(ctx, from, listener, source, affinityHash(plan.key, message, uri, from), exchange);
 }
 
 /** The longest message that a stream or a datagram can bring, with room. */

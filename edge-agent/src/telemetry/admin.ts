@@ -24,8 +24,15 @@ export interface AgentStatus {
   snapshot: { etag: string; generation: number; appliedAt: string } | null;
   /** `port` as really bound. */
   listeners: { farm: string; transport: string; address: string; port: number }[];
-  /** `since` in RFC 3339. */
-  backends: { farm: string; backend: string; state: 'unknown' | 'up' | 'down'; since: string; reason: string }[];
+  /** `since` in RFC 3339. `draining`: it keeps its dialogs and is given nothing new. */
+  backends: {
+    farm: string;
+    backend: string;
+    state: 'unknown' | 'up' | 'down';
+    draining?: true;
+    since: string;
+    reason: string;
+  }[];
   workers: { running: number; restarts: number };
   link: { connected: boolean; reconnects: number } | null;
 }

@@ -15,6 +15,7 @@ const backend = (name: string) => ({
   transport: TRANSPORT.udp,
   weight: 1,
   priority: 1,
+  drain: false,
   sources: [],
 });
 const plan = (...backends: string[]): Plan => ({
@@ -46,6 +47,9 @@ const plan = (...backends: string[]): Plan => ({
       firstBackend: 0,
       tokenKeys: [],
       candidates: new SharedArrayBuffer(0),
+      lag: { seconds: 0, transactionsOnly: true, before: [] },
+      recovered: new SharedArrayBuffer(4),
+      sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),
       states: new SharedArrayBuffer(backends.length),
     },
