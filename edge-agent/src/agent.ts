@@ -11,6 +11,7 @@ import { enrol, type Identity, loadIdentity } from './link/identity.ts';
 import { Link } from './link/link.ts';
 import { PushSocket } from './link/push.ts';
 import { SecretKeeper } from './link/secret-keeper.ts';
+import { ServerClock } from './link/server-clock.ts';
 import { SnapshotStore } from './link/store.ts';
 import { Trust } from './link/trust.ts';
 import type { AgentOptions } from './options.ts';
@@ -124,7 +125,8 @@ export class Agent {
         probed: (report) => this.#metrics?.probed(report),
         changed: (health) => {
           log[health.state === 'down' ? 'warn' : 'info'](health, `backend ${health.state}`);
-          this.#link?.verdictChanged();
+          const { since, ...change } = health;
+          this.#link?.verdictChanged({ ...change, at: new Date(since).toISOString() });
         },
       },
     });
@@ -187,10 +189,11 @@ export class Agent {
 
   async #newLink(base: URL, identity: Identity, runtime: Runtime): Promise<Link> {
     const log = this.#log.child({ room: 'link' });
-    const token = () => identity.token();
+    const serverClock = new ServerClock(CLOCK);
+    const token = () => identity.token(serverClock.now());
     const { data } = this.#options;
     const { agentId, sealKey, site } = identity;
-    const client = new ControlPlaneClient(base, token, this.#stop.signal);
+    const client = new ControlPlaneClient(base, token, serverClock, this.#stop.signal);
     const trust = await Trust.load(data, () => client.signingKeys());
     const checks = new CheckLink({
       client,
@@ -202,25 +205,23 @@ export class Agent {
     });
     this.#checkLink = checks;
     await checks.start();
+    const push = new PushSocket({
+      base,
+      token,
+      log,
+      onOpen: () => link.refresh(),
+      onMessage: (message) => {
+        if (message.type === 'snapshot') link.onHint(message);
+        else if (message.type === 'schedule') checks.onHint(message);
+        else void checks.onRun(message);
+      },
+    });
     const link: Link = new Link({
       client,
       trust,
       secrets: new SecretKeeper({ client, trust, agentId, sealKey }),
       site,
-      push: new PushSocket({
-        base,
-        token,
-        log,
-        onOpen: () => {
-          link.refresh();
-          checks.refresh();
-        },
-        onMessage: (message) => {
-          if (message.type === 'snapshot') link.onHint(message);
-          else if (message.type === 'schedule') checks.onHint(message);
-          else void checks.onRun(message);
-        },
-      }),
+      push,
       store: new SnapshotStore(data, trust),
       apply: async (snapshot, etag, secrets) => {
         await runtime.apply(snapshot, etag, secrets);
@@ -228,6 +229,10 @@ export class Agent {
       },
       backends: () => backendReports(runtime),
       checks: () => checkReports(runtime),
+      heard: ({ schedule, ...target }) => {
+        if (schedule !== undefined) checks.heard(schedule);
+        push.heard(target);
+      },
       version: VERSION,
       clock: CLOCK,
       log,

@@ -11,6 +11,7 @@ import { enrol, loadIdentity } from '../../edge-agent/src/link/identity.ts';
 import { Link } from '../../edge-agent/src/link/link.ts';
 import { PushSocket } from '../../edge-agent/src/link/push.ts';
 import { SecretKeeper } from '../../edge-agent/src/link/secret-keeper.ts';
+import { ServerClock } from '../../edge-agent/src/link/server-clock.ts';
 import { SnapshotStore } from '../../edge-agent/src/link/store.ts';
 import { Trust } from '../../edge-agent/src/link/trust.ts';
 
@@ -59,6 +60,8 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
+const clock = { now: () => Date.now(), monotonic: () => performance.now() };
+
 /** An agent as agent.ts puts it together. */
 async function startAgent(): Promise<Link> {
   const stop = new AbortController();
@@ -76,7 +79,7 @@ async function startAgent(): Promise<Link> {
       log,
     }));
   const token = () => identity.token();
-  const api = new ControlPlaneClient(base, token, stop.signal);
+  const api = new ControlPlaneClient(base, token, new ServerClock(clock), stop.signal);
   const trust = await Trust.load(agentData(), () => api.signingKeys());
   const { agentId, sealKey, site } = identity;
   const link: Link = new Link({
@@ -98,7 +101,8 @@ async function startAgent(): Promise<Link> {
     backends: () => [],
     checks: () => [],
     version: '1',
-    clock: { now: () => Date.now(), monotonic: () => performance.now() },
+    heard: () => {},
+    clock,
     log,
   });
   closers.push(() => {

@@ -132,8 +132,19 @@ export const FarmTraffic = z.strictObject({
 });
 export type FarmTraffic = z.infer<typeof FarmTraffic>;
 
-/** `POST /v1/agent/report`: report and poll in one exchange. */
-export const AgentReport = z.strictObject({
+/** A backend's state changed while the control plane was away, or since the report before. */
+export const VerdictChange = z.strictObject({
+  farm: resourceName,
+  backend: resourceName,
+  state: BackendState,
+  /** RFC 3339. */
+  at: z.iso.datetime(),
+  reason: z.string().max(200),
+});
+export type VerdictChange = z.infer<typeof VerdictChange>;
+
+/** `POST /v1/agent/report`: report and poll in one exchange. What a newer agent says beyond this is left aside. */
+export const AgentReport = z.object({
   version: z.string().max(50),
   uptimeSeconds: z.number().min(0),
   snapshot: SnapshotStatus,
@@ -155,11 +166,25 @@ export const AgentReport = z.strictObject({
   checks: z.array(CheckReport).max(5_000).optional(),
   /** One entry per farm. Left out by agents that do not count. */
   traffic: z.array(FarmTraffic).max(5_000).optional(),
+  /** Since the last report that arrived, oldest first. */
+  changes: z.array(VerdictChange).max(200).optional(),
+  /** Changes before those, for which there was no room. */
+  changesLost: z.int().min(1).optional(),
 });
 export type AgentReport = z.infer<typeof AgentReport>;
 
-/** What the agent should run: answered to every report and carried by every push hint. */
-export const Target = z.strictObject({ site: resourceName, generation: z.int(), etag: z.string() });
+/** What the agent should run: answered to every report. What a newer control plane says beyond this is left aside. */
+export const Target = z.object({
+  site: resourceName,
+  generation: z.int(),
+  etag: z.string(),
+  /** ETag of the agent's check schedule: only where it is another one does the agent ask for it. */
+  schedule: z.string().optional(),
+  /** `wss:` address that hints come from; left out: `v1/agent/push` below the address of the API. */
+  push: z.url({ protocol: /^wss?$/ }).optional(),
+  /** Should all agents lose their connection at once: what their first tries to be back are to be spread over. */
+  spreadMs: z.int().min(0).max(300_000).optional(),
+});
 export type Target = z.infer<typeof Target>;
 
 /** Sent over the push socket. A hint, no more: the agent asks for its own snapshot after a random part of `jitterMs`. */

@@ -78,6 +78,18 @@ test('what others said is confirmed with every answer, also one that brings noth
   expect(assigned).toHaveLength(2);
 });
 
+test('the schedule that the control plane names in passing is confirmed; only another one is asked for', async () => {
+  await newLink().start();
+  link.heard('one');
+  await expect.poll(() => shared).toHaveLength(1);
+  link.heard('one');
+  expect([asked, shared]).toEqual([[undefined], [[VERDICT], [VERDICT]]]);
+  answer = () => ({ etag: 'two', schedule: schedule() });
+  link.heard('two');
+  await expect.poll(() => shared).toEqual([[VERDICT], [VERDICT], []]);
+  expect(asked).toEqual([undefined, 'one']);
+});
+
 test('a control plane that is away changes nothing, and confirms nothing', async () => {
   await newLink().start();
   link.refresh();

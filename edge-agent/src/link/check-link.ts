@@ -28,8 +28,11 @@ export interface CheckLinkPorts {
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
 }
 
-/** Confirms what others say well within its age limit, and makes up for hints that were lost. */
-const POLL_MS = 60_000;
+/**
+ * The answer to each report, every 72 s at the latest, says whether there is another schedule. Only where none came does this ask by itself:
+ * well within the age limit of what others say.
+ */
+const POLL_MS = 90_000;
 const NOTHING: Pick<CheckSchedule, 'checks' | 'verdicts' | 'disagreements'> = {
   checks: [],
   verdicts: [],
@@ -76,6 +79,13 @@ export class CheckLink {
     void this.#poll();
   }
 
+  /** The control plane named the schedule that it has for this agent: another one is fetched, this one is confirmed. */
+  heard(etag: string): void {
+    if (etag !== this.#etag) return this.refresh();
+    this.#ports.share(this.#schedule.verdicts);
+    this.#pollIn();
+  }
+
   onHint(hint: ScheduleHint): void {
     this.#hintTimer ??= setTimeout(() => {
       this.#hintTimer = undefined;
@@ -104,7 +114,7 @@ export class CheckLink {
 
   #pollIn(): void {
     clearTimeout(this.#timer);
-    if (!this.#closed) this.#timer = setTimeout(() => void this.#poll(), POLL_MS * (0.8 + 0.4 * Math.random()));
+    if (!this.#closed) this.#timer = setTimeout(() => void this.#poll(), POLL_MS * (1 + 0.3 * Math.random()));
   }
 
   /** One at a time; a call during one leads to another after it. */

@@ -24,6 +24,7 @@ import {
   SIGNATURE_HEADER,
   type Snapshot,
   signedText,
+  type Target,
 } from '@sipfleet/contract';
 import { importJWK, jwtVerify } from 'jose';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -48,6 +49,8 @@ export class FixtureControlPlane {
   readonly agent = { agentId: 'agt_abcdefghijklmnopqrst', number: 7, site: 'milan' };
   /** Set to have requests whose path begins with the key answered with this status. */
   readonly broken = new Map<string, number>();
+  /** What answers to reports carry besides the target. */
+  answer: Partial<Target> = {};
   joinToken = 'join-me';
   body = '';
   etagOverride: string | undefined;
@@ -161,7 +164,8 @@ export class FixtureControlPlane {
     if (!(await this.#authentic(req))) return problem(401, 'Unauthorized', 'the token is not valid');
     if (path === '/v1/agent/report') {
       this.reports.push(json as AgentReport);
-      res.end(JSON.stringify({ site: this.agent.site, generation: this.#generation, etag: this.etag }));
+      const { site } = this.agent;
+      res.end(JSON.stringify({ site, generation: this.#generation, etag: this.etag, ...this.answer }));
       return;
     }
     if (path === '/v1/agent/keys' && req.method === 'PUT') {

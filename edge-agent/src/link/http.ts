@@ -3,10 +3,13 @@ import { AgentError } from '../errors.ts';
 /** The control plane understood and said no. As opposed to being away, where trying again helps. */
 export class Refusal extends Error {
   readonly status: number;
-  constructor(status: number, message: string) {
+  /** When it said so: its Date header. */
+  readonly date: string | null;
+  constructor(status: number, message: string, date: string | null = null) {
     super(message);
     this.name = 'Refusal';
     this.status = status;
+    this.date = date;
   }
 }
 
@@ -18,13 +21,19 @@ export interface RequestOptions {
 /** An exchange may take this long; the link has nothing that waits for it. */
 const DEADLINE_MS = 10_000;
 
+export interface Answer {
+  status: number;
+  headers: Headers;
+  body: Buffer;
+}
+
 /** Sends a request and returns a response whose status is one of `expected`. Throws AgentError LINK in every other case. */
 export async function exchange(
   url: URL,
   init: RequestInit,
   expected: readonly number[],
   { signal, headers }: RequestOptions,
-): Promise<{ status: number; headers: Headers; body: Buffer }> {
+): Promise<Answer> {
   const what = `${init.method ?? 'GET'} ${url.href}`;
   let response: Response;
   let body: Buffer;
@@ -42,12 +51,11 @@ export async function exchange(
   if (expected.includes(response.status)) return { status: response.status, headers: response.headers, body };
   const message = `${what}: ${response.status} ${problemOf(body)}`.trim();
   const final = response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
-  throw new AgentError('LINK', message, final ? { cause: new Refusal(response.status, message) } : {});
-}
-
-/** GETs JSON and returns what `read` makes of it. */
-export async function getJson<T>(url: URL, read: (answer: unknown) => T, options: RequestOptions): Promise<T> {
-  return readJson(`GET ${url.href}`, await exchange(url, {}, [200], options), read);
+  throw new AgentError(
+    'LINK',
+    message,
+    final ? { cause: new Refusal(response.status, message, response.headers.get('date')) } : {},
+  );
 }
 
 /** POSTs JSON and returns what `read` makes of the JSON that a 200 or 201 answered with. */
@@ -61,7 +69,8 @@ export async function postJson<T>(
   return readJson(`POST ${url.href}`, await exchange(url, init, [200, 201], options), read);
 }
 
-function readJson<T>(what: string, { body }: { body: Buffer }, read: (answer: unknown) => T): T {
+/** What `read` makes of the JSON of an answer. */
+export function readJson<T>(what: string, { body }: { body: Buffer }, read: (answer: unknown) => T): T {
   try {
     return read(JSON.parse(body.toString('utf8')));
   } catch (cause) {

@@ -6,6 +6,7 @@ import { backoffMs, CAP_MS } from './backoff.ts';
 import { baseUrl, ControlPlaneClient } from './client.ts';
 import { FixtureControlPlane, snapshotOf } from './control-plane.fixture.ts';
 import { type EnrolOptions, enrol, loadIdentity } from './identity.ts';
+import { ServerClock } from './server-clock.ts';
 
 let data: string;
 let plane: FixtureControlPlane;
@@ -21,6 +22,9 @@ const options = (): EnrolOptions => ({
   signal: stop.signal,
   log,
 });
+
+/** As a machine has it whose clock is off by so much. */
+const clock = (offMs = 0) => new ServerClock({ now: () => Date.now() + offMs, monotonic: () => performance.now() });
 
 beforeEach(async () => {
   data = await mkdtemp(join(tmpdir(), 'sipfleet-'));
@@ -38,7 +42,7 @@ test('a join token buys an identity, which is kept for its owner only and signs 
   expect((await stat(join(data, 'identity.json'))).mode & 0o777).toBe(0o600);
   const again = await loadIdentity(data);
   plane.publish(snapshotOf(1));
-  const client = new ControlPlaneClient(baseUrl(plane.url), () => again!.token(), stop.signal);
+  const client = new ControlPlaneClient(baseUrl(plane.url), () => again!.token(), clock(), stop.signal);
   expect((await client.snapshot(undefined))?.etag).toBe(plane.etag);
 });
 
@@ -70,13 +74,50 @@ test('a snapshot whose bytes do not have the hash of its ETag is refused', async
   const identity = await enrol(options());
   plane.publish(snapshotOf(1));
   plane.etagOverride = 'a'.repeat(64);
-  const client = new ControlPlaneClient(baseUrl(plane.url), () => identity.token(), stop.signal);
+  const client = new ControlPlaneClient(baseUrl(plane.url), () => identity.token(), clock(), stop.signal);
   await expect(client.snapshot(undefined)).rejects.toThrow("the body's SHA-256 is");
+});
+
+test('a token is used again for three minutes, and never one of the future', async () => {
+  const identity = await enrol(options());
+  const now = Date.now();
+  const first = await identity.token(now);
+  expect(await identity.token(now + 179_000)).toBe(first);
+  expect(await identity.token(now + 180_000)).not.toBe(first);
+  const later = await identity.token(now + 3_600_000);
+  expect(await identity.token(now)).not.toBe(later);
+});
+
+test.each([-2, 2])('an agent whose clock is %i hours off learns the time from the first refusal', async (hours) => {
+  const identity = await enrol(options());
+  plane.publish(snapshotOf(1));
+  const wrong = clock(hours * 3_600_000);
+  const client = new ControlPlaneClient(baseUrl(plane.url), () => identity.token(wrong.now()), wrong, stop.signal);
+  expect((await client.snapshot(undefined))?.etag).toBe(plane.etag);
+  expect(plane.requests.filter((r) => r === 'GET /v1/agent/snapshot')).toHaveLength(2);
+  await client.snapshot(plane.etag);
+  expect(plane.requests.filter((r) => r === 'GET /v1/agent/snapshot')).toHaveLength(3);
+  expect(Math.abs(wrong.now() - Date.now())).toBeLessThan(10_000);
+});
+
+test('a revoked agent is refused once, not asked for the time', async () => {
+  const identity = await enrol(options());
+  plane.broken.set('/v1/agent/snapshot', 401);
+  const client = new ControlPlaneClient(baseUrl(plane.url), () => identity.token(), clock(), stop.signal);
+  await expect(client.snapshot(undefined)).rejects.toThrow('401 Broken');
+  expect(plane.requests.filter((r) => r === 'GET /v1/agent/snapshot')).toHaveLength(1);
 });
 
 test('a base URL keeps the path of an API gateway stage', () => {
   expect(new URL('v1/agent/report', baseUrl('https://api.example.com/prod')).href).toBe(
     'https://api.example.com/prod/v1/agent/report',
+  );
+});
+
+test('the control plane may want the first tries of its fleet spread wider than it waits itself', () => {
+  const most = (attempt: number, spreadMs: number) => backoffMs(attempt, () => 0.999999, spreadMs);
+  expect([most(0, 20_000), most(1, 20_000), most(9, 20_000), most(0, 60_000), most(5, 60_000)]).toEqual(
+    [20_000, 30_000, 30_000, 60_000, 60_000].map((ms) => expect.closeTo(ms, -1)),
   );
 });
 

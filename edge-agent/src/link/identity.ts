@@ -12,8 +12,10 @@ import { postJson, Refusal } from './http.ts';
 import { pointOf } from './seal.ts';
 import { pin } from './trust.ts';
 
-/** How long a token is good for: short, because nothing revokes one. */
-const TOKEN_LIFE = '5m';
+/** How long a token is good for, in seconds: short, because nothing revokes one. */
+const TOKEN_SECONDS = 300;
+/** A token is used again while it is younger than this: both ends are spared a signature per request. */
+const REUSE_MS = 180_000;
 
 /** DATA/identity.json. Without `agent` while enrolment is under way. */
 interface IdentityFile {
@@ -33,6 +35,7 @@ export class Identity {
   /** X25519, private: Secrets are sealed to it. */
   readonly sealKey: KeyObject;
   readonly #key: KeyObject;
+  #token: { jwt: Promise<string>; madeAt: number } | undefined;
 
   constructor(name: string, agent: EnrolResponse, key: KeyObject, sealKey: KeyObject) {
     this.agentId = agent.agentId;
@@ -43,15 +46,23 @@ export class Identity {
     this.#key = key;
   }
 
-  /** A JWT that this agent signs for itself (RFC 8037: EdDSA). */
-  token(): Promise<string> {
+  /** A JWT that this agent signs for itself (RFC 8037: EdDSA). @param now milliseconds since the epoch, as its reader has it */
+  token(now = Date.now()): Promise<string> {
+    const age = now - (this.#token?.madeAt ?? Number.NEGATIVE_INFINITY);
+    // A clock that was set back makes a token of the future: not to be used again.
+    if (!this.#token || age < 0 || age >= REUSE_MS) this.#token = { jwt: this.#sign(now), madeAt: now };
+    return this.#token.jwt;
+  }
+
+  #sign(now: number): Promise<string> {
+    const seconds = Math.floor(now / 1000);
     return new SignJWT()
       .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' })
       .setIssuer(this.agentId)
       .setSubject(this.agentId)
       .setAudience('sipfleet')
-      .setIssuedAt()
-      .setExpirationTime(TOKEN_LIFE)
+      .setIssuedAt(seconds)
+      .setExpirationTime(seconds + TOKEN_SECONDS)
       .sign(this.#key);
   }
 }

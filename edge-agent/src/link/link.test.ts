@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AgentReport, Snapshot } from '@sipfleet/contract';
+import type { AgentReport, Snapshot, Target, VerdictChange } from '@sipfleet/contract';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { baseUrl, ControlPlaneClient } from './client.ts';
 import { FixtureControlPlane, snapshotOf } from './control-plane.fixture.ts';
@@ -10,11 +10,13 @@ import { enrol, type Identity } from './identity.ts';
 import { Link } from './link.ts';
 import { PushSocket } from './push.ts';
 import { SecretKeeper } from './secret-keeper.ts';
+import { ServerClock } from './server-clock.ts';
 import { SnapshotStore } from './store.ts';
 import { Trust } from './trust.ts';
 
 /** Deadline of everything that is waited for; the first reconnect alone may wait a second. */
 const SOON = { timeout: 15_000 };
+const clock = { now: () => Date.now(), monotonic: () => performance.now() };
 const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 
 let data: string;
@@ -25,6 +27,8 @@ let applied: Snapshot[];
 let appliedSecrets: Record<string, Readonly<Record<string, string>>>[];
 let refuse: ((snapshot: Snapshot) => string | undefined) | undefined;
 let backends: AgentReport['backends'];
+/** What was answered to reports. */
+let heard: Target[];
 let traffic: NonNullable<AgentReport['traffic']>;
 const links: { link: Link; stop: AbortController }[] = [];
 
@@ -36,6 +40,7 @@ beforeEach(async () => {
   appliedSecrets = [];
   backends = [];
   traffic = [];
+  heard = [];
   refuse = undefined;
   const { signal } = new AbortController();
   const base = baseUrl(plane.url);
@@ -66,7 +71,7 @@ async function newLink(): Promise<Link> {
   const base = baseUrl(plane.url);
   const token = () => identity.token();
   const log = quiet as never;
-  const client = new ControlPlaneClient(base, token, stop.signal);
+  const client = new ControlPlaneClient(base, token, new ServerClock(clock), stop.signal);
   const trust = await Trust.load(data, () => client.signingKeys());
   const { agentId, sealKey, site } = identity;
   const link: Link = new Link({
@@ -92,7 +97,8 @@ async function newLink(): Promise<Link> {
     checks: () => [],
     traffic: () => traffic,
     version: '0.1.0',
-    clock: { now: () => Date.now(), monotonic: () => performance.now() },
+    heard: (target) => heard.push(target),
+    clock,
     log,
   });
   links.push({ link, stop });
@@ -215,6 +221,51 @@ test('a stored snapshot that can no longer run yields to the one that the contro
   expect(generations()).toEqual([2]);
 });
 
+const change = (second: number): VerdictChange => ({
+  farm: 'pbx',
+  backend: 'pbx1',
+  state: second % 2 ? 'up' : 'down',
+  at: new Date(second * 1000).toISOString(),
+  reason: 'no answer in 2s',
+});
+
+test('changes that happened while the control plane was away arrive when it is back: the latest 200, the rest counted', async () => {
+  plane.publish(snapshotOf(1));
+  const link = await newLink();
+  await link.start();
+  await expect.poll(() => lastReport()?.status, SOON).toBe('APPLIED');
+  plane.broken.set('/v1/agent/report', 503);
+  const changes = Array.from({ length: 205 }, (_, i) => change(i));
+  const asked = () => plane.requests.filter((r) => r === 'POST /v1/agent/report').length;
+  const before = asked();
+  for (const each of changes) link.verdictChanged(each);
+  await expect.poll(asked, SOON).toBeGreaterThan(before);
+  plane.broken.clear();
+  await expect.poll(() => plane.reports.at(-1)?.changes, SOON).toEqual(changes.slice(5));
+  expect(plane.reports.at(-1)?.changesLost).toBe(5);
+  link.verdictChanged(change(300));
+  await expect.poll(() => plane.reports.at(-1)?.changes, SOON).toEqual([change(300)]);
+  expect(plane.reports.at(-1)).not.toHaveProperty('changesLost');
+});
+
+test('a snapshot that could not be fetched for a moment is fetched without waiting for the next minute', async () => {
+  plane.publish(snapshotOf(1));
+  await startLink();
+  await expect.poll(() => plane.sockets.size, SOON).toBe(1);
+  plane.broken.set('/v1/agent/snapshot', 503);
+  plane.publish(snapshotOf(2));
+  await expect.poll(() => plane.requests.filter((r) => r.endsWith('/snapshot')).length, SOON).toBeGreaterThan(2);
+  plane.broken.clear();
+  await expect.poll(generations, SOON).toEqual([1, 2]);
+});
+
+test('what the control plane says beside the target is passed on', async () => {
+  plane.answer = { schedule: 'etag', push: 'wss://push.example.com/v1', spreadMs: 20_000 };
+  plane.publish(snapshotOf(1));
+  await startLink();
+  await expect.poll(() => heard.at(-1), SOON).toMatchObject(plane.answer);
+});
+
 test('verdict changes are reported together, not one by one', async () => {
   plane.publish(snapshotOf(1));
   const link = await newLink();
@@ -224,9 +275,11 @@ test('verdict changes are reported together, not one by one', async () => {
   backends = [
     { farm: 'pbx', backend: 'pbx1', state: 'down', since: new Date(0).toISOString(), reason: 'no answer in 2s' },
   ];
-  for (let i = 0; i < 50; i++) link.verdictChanged();
+  const changes = Array.from({ length: 50 }, (_, i) => change(i));
+  for (const each of changes) link.verdictChanged(each);
   await expect.poll(() => plane.reports.at(-1)?.backends, SOON).toEqual(backends);
   expect(plane.reports.length - before).toBeLessThanOrEqual(2);
+  expect(plane.reports.flatMap((r) => r.changes ?? [])).toEqual(changes);
 });
 
 test('a report carries the traffic as it is when the report goes out', async () => {
@@ -236,7 +289,7 @@ test('a report carries the traffic as it is when the report goes out', async () 
   await expect.poll(() => plane.reports.at(-1)?.traffic, SOON).toEqual([]);
   const counts = { sessionAttempts: 3, sessionsEstablished: 2, sessionFailures: 1, checksFailed: 0, activeSessions: 2 };
   traffic = [{ farm: 'pbx', ...counts, registrationAttempts: 9, registrationFailures: 4, activeRegistrations: 5 }];
-  link.verdictChanged();
+  link.verdictChanged(change(1));
   await expect.poll(() => plane.reports.at(-1)?.traffic, SOON).toEqual(traffic);
 });
 

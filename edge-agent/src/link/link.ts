@@ -1,11 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type AgentReport, type PushHint, parseWith, Snapshot, type SnapshotStatus } from '@sipfleet/contract';
+import {
+  type AgentReport,
+  type PushHint,
+  parseWith,
+  Snapshot,
+  type SnapshotStatus,
+  type Target,
+  type VerdictChange,
+} from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import { AgentError } from '../errors.ts';
 import type { Clock, Secrets } from '../ports.ts';
 import { backoffMs } from './backoff.ts';
 import type { FetchedSnapshot } from './client.ts';
 import { Refusal } from './http.ts';
+import { Reporter } from './reporter.ts';
 import type { Kept, SealedSecrets } from './secret-keeper.ts';
 import type { SnapshotRecord, StoredSnapshot } from './store.ts';
 import type { Purpose } from './trust.ts';
@@ -14,7 +23,7 @@ import type { Purpose } from './trust.ts';
 export interface LinkPorts {
   client: {
     snapshot(running: string | undefined): Promise<FetchedSnapshot | undefined>;
-    report(report: AgentReport): Promise<{ site: string; generation: number; etag: string }>;
+    report(report: AgentReport): Promise<Target>;
   };
   push: { start(): void; close(): void; readonly connected: boolean; readonly reconnects: number };
   store: {
@@ -34,15 +43,13 @@ export interface LinkPorts {
   checks(): NonNullable<AgentReport['checks']>;
   /** Left out where nothing counts. */
   traffic?(): NonNullable<AgentReport['traffic']>;
+  /** What the control plane answered to a report. */
+  heard(target: Target): void;
   version: string;
   clock: Clock;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
 }
 
-/** Report and poll in one exchange: anti-entropy for hints that were lost. */
-const REPORT_MS = 60_000;
-/** Reports that follow each other closely become one. */
-const COALESCE_MS = 1_000;
 /** What failed may have failed because a port was taken for a moment. */
 const RETRY_FAILED_MS = 45_000;
 
@@ -66,12 +73,20 @@ export class Link {
   #pulling: Promise<void> | undefined;
   #pullAgain = false;
   #hintTimer: NodeJS.Timeout | undefined;
-  #reportTimer: NodeJS.Timeout | undefined;
-  #reportDue = Number.POSITIVE_INFINITY;
-  #lastReport = Number.NEGATIVE_INFINITY;
+  readonly #reporter: Reporter;
+  /** Pulls that failed since the last that did not. */
+  #pullAttempt = 0;
 
   constructor(ports: LinkPorts) {
     this.#ports = ports;
+    const { client, clock, log } = ports;
+    this.#reporter = new Reporter({
+      compose: () => this.#compose(),
+      send: (report) => client.report(report),
+      heard: (target) => this.#heard(target),
+      clock,
+      log,
+    });
   }
 
   /** Snapshots that could not be applied, and the generation that the control plane wants as far as it was heard. */
@@ -88,13 +103,13 @@ export class Link {
     await this.#boot();
     this.#ports.push.start();
     // Not at once: the report that matters, APPLIED or FAILED, is likely a moment away.
-    this.#reportWithin(COALESCE_MS);
+    this.#reporter.soon();
     for (let attempt = 0; !this.#running; attempt++) {
       await this.#pull();
       if (this.#running) return;
       if (this.#refusal) throw this.#refusal;
       if (this.#failure) {
-        await this.#report();
+        await this.#reporter.send();
         throw this.#failure.error;
       }
       await sleep(backoffMs(attempt), undefined, { signal: this.#stop.signal }).catch(() => {
@@ -104,10 +119,9 @@ export class Link {
     void this.#pull();
   }
 
-  /** Asks the control plane now. For when the push socket opens: what was missed while it was closed is asked for. */
+  /** Reports now; the answer says what was missed. For when the push socket opens. */
   refresh(): void {
-    void this.#pull();
-    this.#reportWithin(COALESCE_MS);
+    this.#reporter.within(0);
   }
 
   /** Something new may be there. Asks for it after a random part of the jitter, so that a fleet does not ask at once. */
@@ -119,15 +133,14 @@ export class Link {
     }, Math.random() * hint.jitterMs);
   }
 
-  /** A backend's state changed: the control plane hears of it within a second or so. */
-  verdictChanged(): void {
-    this.#reportWithin(0);
+  verdictChanged(change: VerdictChange): void {
+    this.#reporter.changed(change);
   }
 
   close(): void {
     this.#stop.abort();
     clearTimeout(this.#hintTimer);
-    clearTimeout(this.#reportTimer);
+    this.#reporter.close();
     this.#ports.push.close();
   }
 
@@ -169,6 +182,7 @@ export class Link {
     const { client, secrets, log } = this.#ports;
     try {
       const fetched = await client.snapshot(this.#running?.etag);
+      this.#pullAttempt = 0;
       if (this.#stop.signal.aborted) return;
       if (!fetched || fetched.etag === this.#running?.etag) return this.#wantedRuns();
       if (this.#failedLately(fetched.etag)) return;
@@ -180,10 +194,11 @@ export class Link {
       if (!kept || !(await this.#tryApply(etag, snapshot, kept.secrets))) return;
       log.info(this.#running, 'snapshot applied');
       await this.#keep(fetched, generation, kept.sealed);
-      this.#reportWithin(0);
+      this.#reporter.within(0);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       if ((error as Error).cause instanceof Refusal) this.#refusal = error as Error;
+      else if (this.#running) this.#reporter.within(backoffMs(this.#pullAttempt++));
       log.warn({ reason: (error as Error).message }, 'no snapshot from the control plane');
     }
   }
@@ -204,7 +219,7 @@ export class Link {
   #wantedRuns(): void {
     if (!this.#failure || !this.#running) return;
     this.#failure = undefined;
-    this.#reportWithin(0);
+    this.#reporter.within(0);
   }
 
   /** What `step` gives; undefined, and the snapshot is held to have failed, unless it was the control plane that did not answer. */
@@ -247,7 +262,7 @@ export class Link {
     this.#failures++;
     this.#failure = { etag, generation, error, at: this.#ports.clock.monotonic() };
     this.#ports.log.error({ etag, generation, reason: error.message }, 'snapshot refused: going on with what runs');
-    this.#reportWithin(0);
+    this.#reporter.within(0);
   }
 
   #failedLately(etag: string): boolean {
@@ -255,30 +270,11 @@ export class Link {
     return failure?.etag === etag && this.#ports.clock.monotonic() - failure.at < RETRY_FAILED_MS;
   }
 
-  /** Has a report sent after `ms`, but not within a second of the one before. An earlier appointment stands. */
-  #reportWithin(ms: number): void {
-    const now = this.#ports.clock.monotonic();
-    const due = Math.max(now + ms, this.#lastReport + COALESCE_MS);
-    if (due >= this.#reportDue || this.#stop.signal.aborted) return;
-    clearTimeout(this.#reportTimer);
-    this.#reportDue = due;
-    this.#reportTimer = setTimeout(() => void this.#report(), due - now);
-  }
-
-  async #report(): Promise<void> {
-    const { client, clock, log } = this.#ports;
-    clearTimeout(this.#reportTimer);
-    this.#reportDue = Number.POSITIVE_INFINITY;
-    this.#lastReport = clock.monotonic();
-    this.#reportWithin(REPORT_MS * (0.8 + 0.4 * Math.random()));
-    try {
-      const target = await client.report(this.#compose());
-      this.#target = target.generation;
-      if (target.etag === this.#running?.etag) this.#wantedRuns();
-      else void this.#pull();
-    } catch (error) {
-      if (!this.#stop.signal.aborted) log.warn({ reason: (error as Error).message }, 'report not delivered');
-    }
+  #heard(target: Target): void {
+    this.#target = target.generation;
+    this.#ports.heard(target);
+    if (target.etag === this.#running?.etag) this.#wantedRuns();
+    else if (!this.#failedLately(target.etag)) void this.#pull();
   }
 
   #compose(): AgentReport {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { PushSocket } from './push.ts';
+import { type PushOptions, PushSocket } from './push.ts';
 
 const SOON = { timeout: 15_000 };
 const closers: (() => void)[] = [];
@@ -24,7 +24,7 @@ async function server(options: { autoPong: boolean }) {
   return { base: new URL(`http://127.0.0.1:${(http.address() as AddressInfo).port}/`), tokens, wss };
 }
 
-function push(base: URL, warned: string[] = []): PushSocket {
+function push(base: URL, warned: string[] = [], more: Partial<PushOptions> = {}): PushSocket {
   let n = 0;
   const socket = new PushSocket({
     base,
@@ -33,6 +33,7 @@ function push(base: URL, warned: string[] = []): PushSocket {
     onMessage: () => {},
     log: { info: () => {}, warn: (_: unknown, text?: string) => void warned.push(text ?? '') } as never,
     pingMs: 50,
+    ...more,
   });
   closers.push(() => socket.close());
   socket.start();
@@ -78,4 +79,65 @@ test('closed is closed: no try after it', async () => {
   const other = push(base);
   await expect.poll(() => other.connected, SOON).toBe(true);
   expect([socket.connected, tokens.length]).toEqual([false, 1]);
+});
+
+test('before its time is up a socket is replaced, and there is no moment without one', async () => {
+  const { base, wss } = await server({ autoPong: true });
+  const open: number[] = [];
+  const closed: number[] = [];
+  wss.on('connection', (peer) => {
+    open.push(wss.clients.size);
+    peer.on('close', (code) => closed.push(code));
+  });
+  const warned: string[] = [];
+  const socket = push(base, warned, { lifeMs: 100 });
+  await expect.poll(() => open.length, SOON).toBeGreaterThanOrEqual(4);
+  // The new one is there before the old one goes.
+  expect(open.slice(0, 4)).toEqual([1, 2, 2, 2]);
+  await expect.poll(() => closed.length, SOON).toBeGreaterThanOrEqual(2);
+  expect(new Set(closed)).toEqual(new Set([1000]));
+  expect([socket.connected, socket.reconnects, warned]).toEqual([true, 0, []]);
+});
+
+test('a renewal that fails costs nothing: the old socket stays, and another renewal is tried', async () => {
+  const { base, wss } = await server({ autoPong: true });
+  let refuse = false;
+  let refused = 0;
+  wss.options.verifyClient = () => {
+    if (refuse) refused++;
+    return !refuse;
+  };
+  const socket = push(base, [], { lifeMs: 100, random: () => 0.01 });
+  await expect.poll(() => socket.connected, SOON).toBe(true);
+  refuse = true;
+  await expect.poll(() => refused, SOON).toBeGreaterThanOrEqual(2);
+  expect([socket.connected, socket.reconnects]).toEqual([true, 0]);
+});
+
+test('the control plane may name another address, of no less security', async () => {
+  const [first, second] = [await server({ autoPong: true }), await server({ autoPong: true })];
+  const socket = push(first.base);
+  await expect.poll(() => socket.connected, SOON).toBe(true);
+  socket.heard({ push: `ws://${second.base.host}/elsewhere` });
+  await expect.poll(() => [first.wss.clients.size, second.wss.clients.size], SOON).toEqual([0, 1]);
+  expect(socket.connected).toBe(true);
+  const warned: string[] = [];
+  const secure = push(new URL('https://127.0.0.1:1/'), warned);
+  secure.heard({ push: `ws://${second.base.host}/` });
+  expect(warned).toContain('push address without TLS: staying with the one of before');
+});
+
+test('a fleet that lost its control plane comes back over the time that it was told', async () => {
+  const { base, wss } = await server({ autoPong: true });
+  const random = (i: number) => () => i / 20;
+  const sockets = Array.from({ length: 20 }, (_, i) => push(base, [], { random: random(i) }));
+  await expect.poll(() => sockets.every((s) => s.connected), SOON).toBe(true);
+  for (const socket of sockets) socket.heard({ spreadMs: 2_000 });
+  const back: number[] = [];
+  const lostAt = performance.now();
+  wss.on('connection', () => back.push(performance.now() - lostAt));
+  for (const peer of wss.clients) peer.terminate();
+  await expect.poll(() => sockets.every((s) => s.connected), SOON).toBe(true);
+  // Timers never fire early: agent i is back after i/20 of the spread, not before.
+  for (const [i, ms] of back.entries()) expect(ms).toBeGreaterThanOrEqual(i * 100 - 5);
 });

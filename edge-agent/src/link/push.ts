@@ -1,4 +1,4 @@
-import { PushMessage, parseWith } from '@sipfleet/contract';
+import { PushMessage, parseWith, type Target } from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import WebSocket from 'ws';
 import { backoffMs } from './backoff.ts';
@@ -7,12 +7,15 @@ export interface PushOptions {
   /** Base URL of the control plane, http or https. */
   base: URL;
   token(): Promise<string>;
-  /** The socket is open: what happened while it was not has to be asked for. */
+  /** A socket is open: what happened while there was none has to be asked for. */
   onOpen(): void;
   onMessage(message: PushMessage): void;
   log: Pick<Logger, 'info' | 'warn'>;
-  /** How often to see whether the peer is still there, in milliseconds. */
+  /** How often to see whether the peer is still there, in milliseconds: API Gateway ends what was silent for 10 minutes. */
   pingMs?: number;
+  /** Another socket takes over after this long, in milliseconds: API Gateway ends each after 2 hours, and whoever is first loses no hint. */
+  lifeMs?: number;
+  random?: () => number;
 }
 
 /** A socket that was open this long shows that the control plane is well: waits begin anew. */
@@ -20,82 +23,143 @@ const STABLE_MS = 5_000;
 const HANDSHAKE_MS = 10_000;
 /** A hint is a hundred bytes. */
 const MAX_PAYLOAD = 16_384;
+/** Between 100 and 115 minutes, so that a fleet that came together does not renew together. */
+const LIFE_MS = 115 * 60_000;
+const LIFE_SPREAD = 15 / 115;
 
 /** The WebSocket over which the control plane says that there is something new. Opens itself again for ever. */
 export class PushSocket {
   readonly #options: Required<PushOptions>;
-  #socket: WebSocket | undefined;
+  #url: URL;
+  /** The one that hints come over. */
+  #open: WebSocket | undefined;
+  /** The one that is to become it. */
+  #opening: WebSocket | undefined;
+  #connecting = false;
   #retry: NodeJS.Timeout | undefined;
+  #renewal: NodeJS.Timeout | undefined;
   #attempt = 0;
-  #opened = 0;
+  #spreadMs = 0;
+  #lost = 0;
   #closed = false;
   /** What was logged last, so that an outage of hours is one line and not one per try. */
   #saidAway = false;
 
   constructor(options: PushOptions) {
-    this.#options = { pingMs: 30_000, ...options };
+    this.#options = { pingMs: 240_000, lifeMs: LIFE_MS, random: Math.random, ...options };
+    this.#url = new URL('v1/agent/push', options.base);
+    this.#url.protocol = options.base.protocol === 'https:' ? 'wss:' : 'ws:';
   }
 
   get connected(): boolean {
-    return this.#socket?.readyState === WebSocket.OPEN;
+    return this.#open !== undefined;
   }
 
-  /** Times it was opened after the first. */
+  /** Times it was opened again after it was lost. */
   get reconnects(): number {
-    return Math.max(0, this.#opened - 1);
+    return this.#lost;
   }
 
   start(): void {
     void this.#connect();
   }
 
+  /** What the control plane says of its push sockets: where they are, and how its fleet is to come back to them. */
+  heard({ push, spreadMs = 0 }: Pick<Target, 'push' | 'spreadMs'>): void {
+    this.#spreadMs = spreadMs;
+    if (push === undefined || push === this.#url.href) return;
+    const url = new URL(push);
+    if (this.#options.base.protocol === 'https:' && url.protocol !== 'wss:') {
+      this.#options.log.warn({ push }, 'push address without TLS: staying with the one of before');
+      return;
+    }
+    this.#url = url;
+    this.#attempt = 0;
+    clearTimeout(this.#retry);
+    this.#opening?.terminate();
+    this.#opening = undefined;
+    void this.#connect();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    this.#socket?.terminate();
+    clearTimeout(this.#renewal);
+    this.#opening?.terminate();
+    this.#open?.terminate();
+    this.#open = undefined;
   }
 
   async #connect(): Promise<void> {
-    const { base, token } = this.#options;
-    const url = new URL('v1/agent/push', base);
-    url.protocol = base.protocol === 'https:' ? 'wss:' : 'ws:';
-    const authorization = `Bearer ${await token()}`;
+    if (this.#connecting || this.#opening || this.#closed) return;
+    this.#connecting = true;
+    const authorization = await this.#options.token().then(
+      (token) => `Bearer ${token}`,
+      () => undefined,
+    );
+    this.#connecting = false;
     if (this.#closed) return;
-    const socket = new WebSocket(url, {
+    if (authorization === undefined) return this.#tryAgain();
+    const socket = new WebSocket(this.#url, {
       headers: { authorization },
       handshakeTimeout: HANDSHAKE_MS,
       maxPayload: MAX_PAYLOAD,
+      perMessageDeflate: false,
     });
-    this.#socket = socket;
+    this.#opening = socket;
     let reason = '';
-    let stable: NodeJS.Timeout | undefined;
     let stopPinging = (): void => {};
     socket.on('open', () => {
-      this.#opened++;
-      this.#saidAway = false;
-      this.#options.log.info({ url: url.href }, 'push socket open');
-      stable = setTimeout(() => {
-        this.#attempt = 0;
-      }, STABLE_MS);
       stopPinging = this.#keepAlive(socket);
-      this.#options.onOpen();
+      this.#opened(socket);
     });
     socket.on('message', (data) => this.#take(data.toString()));
     socket.on('error', (error: Error & { code?: string }) => {
       reason = error.message || error.code || 'unknown error';
     });
     socket.on('close', (code) => {
-      clearTimeout(stable);
       stopPinging();
-      this.#lost(reason || `closed with code ${code}`);
+      this.#ended(socket, reason || `closed with code ${code}`);
     });
   }
 
-  #lost(reason: string): void {
-    if (this.#closed) return;
-    if (!this.#saidAway) this.#options.log.warn({ reason }, 'push socket lost: going on with what runs, trying again');
-    this.#saidAway = true;
-    this.#retry = setTimeout(() => void this.#connect(), backoffMs(this.#attempt++));
+  #opened(socket: WebSocket): void {
+    const { lifeMs, random, log, onOpen } = this.#options;
+    const before = this.#open;
+    this.#open = socket;
+    this.#opening = undefined;
+    this.#saidAway = false;
+    log.info({ url: socket.url, renewed: before !== undefined }, 'push socket open');
+    const stable = setTimeout(() => {
+      this.#attempt = 0;
+    }, STABLE_MS);
+    socket.on('close', () => clearTimeout(stable));
+    clearTimeout(this.#renewal);
+    this.#renewal = setTimeout(() => void this.#connect(), lifeMs * (1 - LIFE_SPREAD * random()));
+    // Only now: there was no moment without one.
+    before?.close(1000);
+    onOpen();
+  }
+
+  #ended(socket: WebSocket, reason: string): void {
+    if (this.#closed || (socket !== this.#open && socket !== this.#opening)) return;
+    if (socket === this.#opening) this.#opening = undefined;
+    else {
+      this.#open = undefined;
+      this.#lost++;
+      clearTimeout(this.#renewal);
+    }
+    if (!this.#open && !this.#saidAway) {
+      this.#options.log.warn({ reason }, 'push socket lost: going on with what runs, trying again');
+      this.#saidAway = true;
+    }
+    this.#tryAgain();
+  }
+
+  #tryAgain(): void {
+    clearTimeout(this.#retry);
+    const wait = backoffMs(this.#attempt++, this.#options.random, this.#spreadMs);
+    this.#retry = setTimeout(() => void this.#connect(), wait);
   }
 
   #take(text: string): void {
