@@ -4,8 +4,11 @@ import { z } from 'zod';
 import { agentRoutes } from './routes/agent.ts';
 import { agentSecretRoutes } from './routes/agent-secrets.ts';
 import { agentsRoutes } from './routes/agents.ts';
+import { auditRoute } from './routes/audit.ts';
+import { changesRoute } from './routes/changes.ts';
 import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
+import { historyRoutes } from './routes/history.ts';
 import { planRoute } from './routes/plan.ts';
 import { notFound, ProblemError, problemOf } from './routes/problems.ts';
 import { resourceRoutes } from './routes/resources.ts';
@@ -38,6 +41,9 @@ export function createApp(deps: AppDeps): App {
 
   healthRoute(app, deps);
   resourceRoutes(app, deps);
+  changesRoute(app, deps);
+  historyRoutes(app, deps);
+  auditRoute(app, deps);
   planRoute(app, deps);
   agentsRoutes(app, deps);
   agentRoutes(app, deps);

@@ -10,6 +10,7 @@ import { createClient } from './client.ts';
 import { farm } from './domain/configuration.fixture.ts';
 import { signJwt } from './routes/app.fixture.ts';
 import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from './server.ts';
+import { putNow } from './store/change-set.fixture.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 
 let dataDir: string;
@@ -192,16 +193,7 @@ describe('push', () => {
     await first.close();
     // Committed by a process that died before it could send the hint.
     const store = openSqliteStore(file());
-    await store.write({
-      action: 'put',
-      spec: farm('pbx', ['milan']),
-      tokenKeys: [{ id: 1, key: '00112233445566778899aabbccddeeff' }],
-      base: 1,
-      expected: null,
-      actor: 'tester',
-      at: new Date().toISOString(),
-      affects: ['milan'],
-    });
+    await putNow(store, farm('pbx', ['milan']), { at: new Date().toISOString() });
     expect((await store.outbox(10)).map(({ revision }) => revision)).toEqual([2]);
     await store.close();
 

@@ -1,5 +1,6 @@
 export * from './address.ts';
 export * from './agent.ts';
+export * from './changes.ts';
 export * from './check.ts';
 export * from './check-schedule.ts';
 export * from './check-sip.ts';

@@ -1,6 +1,14 @@
-import { type Fault, type Kind, type Resource, type SecretView, ValidationError } from '@sipfleet/contract';
+import {
+  type Fault,
+  type FieldChange,
+  fieldChanges,
+  type Kind,
+  type Resource,
+  type SecretView,
+  secretChanges,
+  ValidationError,
+} from '@sipfleet/contract';
 import { ApiError, type Client } from '../client.ts';
-import { type FieldChange, fieldChanges, secretChanges } from './changes.ts';
 import type { SourceDocument } from './documents.ts';
 import { CliError, type Colors, EXIT, type Io } from './io.ts';
 

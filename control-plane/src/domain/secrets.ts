@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson, type Secret, type SecretBundle, type SecretView, secretReferences } from '@sipfleet/contract';
-import type { Configuration, StoredSecret } from './configuration.ts';
+import {
+  canonicalJson,
+  type Farm,
+  type Secret,
+  type SecretBundle,
+  type SecretView,
+  type Site,
+  secretReferences,
+} from '@sipfleet/contract';
+import type { Configuration, StoredSecret, StoredSpec } from './configuration.ts';
 
 /** A Secret at rest. Who has no key learns its name, its description, its keys, and when a value changes. */
 export interface SealedSecret extends SecretView {
@@ -41,6 +49,10 @@ export function bundleEtag({ agentId, sealKey }: Recipient, secrets: readonly St
 export function viewOf({ kind, name, description, fingerprints }: SealedSecret): SecretView {
   return { kind, name, ...(description === undefined ? {} : { description }), fingerprints };
 }
+
+/** What operators may see of a spec, and history may keep. */
+export const publicSpec = (spec: StoredSpec): Site | Farm | SecretView =>
+  spec.kind === 'Secret' ? viewOf(spec) : spec;
 
 /** The same values under the same keys, and the same description. */
 export const sameSecret = (a: SealedSecret, b: SealedSecret): boolean =>

@@ -10,6 +10,9 @@ import {
 } from '@sipfleet/contract';
 import type { Configuration } from './configuration.ts';
 
+/** Of a site or farm as JSON: an item of DynamoDB holds 400 KB, and keys stand beside it. */
+export const MAX_SPEC_BYTES = 300_000;
+
 /** A fault of one resource of a set. */
 export interface ResourceFault extends Fault {
   resource: number;

@@ -18,7 +18,7 @@ test('says what would change, and changes nothing', async () => {
     { kind: 'Farm', name: 'pbx', action: 'create', revision: null },
   ]);
   expect(await t.store.revision()).toBe(1);
-  expect((await plan([])).body).toEqual({ changes: [] });
+  expect((await plan([])).body).toMatchObject({ changes: [], blastRadius: { sites: [], agents: 0, calls: null } });
 });
 
 test('all schema faults of all resources, each with the index of its resource', async () => {

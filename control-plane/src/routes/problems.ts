@@ -6,7 +6,7 @@ import type { Problem } from '../api.ts';
 import { AuthError } from '../auth/auth-error.ts';
 import type { AppEnv, Log } from './deps.ts';
 
-export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 412 | 413 | 422 | 426 | 428 | 500 | 503;
+export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 412 | 413 | 415 | 422 | 426 | 428 | 500 | 503;
 
 /** An answer other than success, raised where it is known. `detail` is fit to be sent. */
 export class ProblemError extends Error {

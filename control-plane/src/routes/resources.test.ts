@@ -173,6 +173,6 @@ test('roles: a viewer reads, an operator writes', async () => {
 test('who wrote what stands in the audit', async () => {
   await t.put(milan);
   expect((await t.store.audit({ limit: 10 })).items).toMatchObject([
-    { revision: 1, actor: 'a-admin', action: 'create', kind: 'Site', name: 'milan' },
+    { revision: 1, actor: 'a-admin', changes: [{ action: 'create', kind: 'Site', name: 'milan' }] },
   ]);
 });

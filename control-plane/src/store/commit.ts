@@ -1,6 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Farm, Kind, Resource, Site, TokenKey } from '@sipfleet/contract';
-import { affectedSites, departuresAfter } from '../domain/compile.ts';
+import {
+  affectedBy,
+  farmTransition,
+  type ResourceChange,
+  targetOf,
+  usersOfDeleted,
+  validateSet,
+} from '../domain/changes.ts';
+import { departuresAfter } from '../domain/compile.ts';
 import {
   type Configuration,
   find,
@@ -10,29 +19,53 @@ import {
   type StoredSpec,
 } from '../domain/configuration.ts';
 import { sameSpec } from '../domain/plan.ts';
-import { type SecretSealer, sameSecret, sitesOfSecret, usersOfSecret } from '../domain/secrets.ts';
-import { type ResourceFault, usersOfSite, validateChanges } from '../domain/validate.ts';
+import { type SecretSealer, sameSecret } from '../domain/secrets.ts';
+import type { ResourceFault } from '../domain/validate.ts';
 import type { Current } from './current.ts';
-import type { ResourceWrite, Store } from './store.ts';
+import type { ChangeSet, IdempotencyRecord, ResourceWrite, Store } from './store.ts';
 
 /** What must be stored for a write to go ahead: a certain revision, anything, or nothing. */
 export type Expectation = { revision: number } | 'present' | 'absent';
 
-export interface Change {
+export interface ExpectedChange {
   readonly expectation: Expectation;
+  readonly change: ResourceChange;
+}
+
+/** Changes that are stored together or not at all. */
+export interface CommitRequest {
   readonly actor: string;
-  readonly change:
-    | { readonly action: 'put'; readonly spec: Resource }
-    | { readonly action: 'delete'; readonly kind: Kind; readonly name: string };
+  /** The program that it came through. */
+  readonly source: string;
+  /** Each of another resource. */
+  readonly changes: readonly ExpectedChange[];
+  /** Decide, and store nothing. */
+  readonly dryRun?: boolean;
+  /** The same key again gets what was answered the first time. */
+  readonly idempotency?: { readonly key: string; readonly request: string } | undefined;
+}
+
+/** What became of one change. `before` and `stored`: null where the resource is not there. */
+export interface ChangeResult {
+  readonly status: 'created' | 'updated' | 'unchanged' | 'deleted';
+  readonly kind: Kind;
+  readonly name: string;
+  readonly before: StoredResource | null;
+  /** In a dry run with the revision that it would get. */
+  readonly stored: StoredResource | null;
 }
 
 export type CommitOutcome =
-  | { status: 'created' | 'updated' | 'unchanged'; stored: StoredResource }
-  | { status: 'deleted'; revision: number }
-  /** The expectation does not hold; `actual`: the stored revision, null where there is none. */
-  | { status: 'stale'; actual: number | null }
+  /** `revision`: the one made; that of before where nothing changed. */
+  | { status: 'committed'; revision: number; results: ChangeResult[] }
+  /** Of a dry run. */
+  | { status: 'planned'; configuration: Configuration; affects: readonly string[]; results: ChangeResult[] }
+  /** A request with this key was stored before; `request`: its hash. */
+  | { status: 'repeated'; request: string; answer: RecordedAnswer }
+  /** The expectation of a change does not hold; `actual`: the stored revision, null where there is none. */
+  | { status: 'stale'; kind: Kind; name: string; actual: number | null }
   | { status: 'invalid'; faults: ResourceFault[] }
-  | { status: 'in-use'; farms: string[]; agents: string[] };
+  | { status: 'in-use'; kind: Kind; name: string; farms: string[]; agents: string[] };
 
 export interface CommitDeps {
   store: Store;
@@ -47,76 +80,162 @@ export interface CommitDeps {
 
 /** More than can collide in a fleet; reached only where the store is broken. */
 const MAX_ATTEMPTS = 500;
+/** A client that got no answer asks again within minutes. */
+const IDEMPOTENCY_MS = 86_400_000;
+
+/** The answer to a change set as it is recorded: enough to give the same again, from history. */
+export interface RecordedAnswer {
+  readonly revision: number;
+  readonly results: readonly (Pick<ChangeResult, 'status' | 'kind' | 'name'> & { readonly revision: number | null })[];
+}
+
+const repeated = ({ request, answer }: IdempotencyRecord): CommitOutcome => ({
+  status: 'repeated',
+  request,
+  answer: JSON.parse(answer) as RecordedAnswer,
+});
 
 /**
- * Validates one change against everything stored, and stores it if that is still what is stored: else it decides anew.
+ * Validates a set of changes against everything stored, and stores it if that is still what is stored: else it decides anew.
  * So no two writes that are each right alone can be wrong together.
  */
 export function createCommit(deps: CommitDeps) {
   let last: Promise<unknown> = Promise.resolve();
 
   /** One after the other within this process: rivals here would only make each other decide again. */
-  return function commit(request: Change): Promise<CommitOutcome> {
+  return function commit(request: CommitRequest): Promise<CommitOutcome> {
     const mine = last.then(() => commitNow(request));
     last = mine.catch(() => {});
     return mine;
   };
 
-  async function commitNow(request: Change): Promise<CommitOutcome> {
+  async function commitNow(request: CommitRequest): Promise<CommitOutcome> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const configuration = await deps.current.configuration();
-      const decision = await decide(deps, configuration, request);
-      if ('status' in decision) return decision;
-      const outcome = await deps.store.write(decision);
-      if (outcome.status === 'stale') return outcome;
-      if (outcome.status === 'written') {
-        deps.onCommit();
-        return outcomeOf(decision, outcome.revision);
-      }
+      const outcome = await attemptOnce(request);
+      if (outcome !== 'moved') return outcome;
       // Random, so that those who collided once do not collide again.
       await delay(Math.random() * Math.min(50, attempt));
     }
     throw new Error(`the configuration changed ${MAX_ATTEMPTS} times while this change was being stored`);
   }
+
+  async function attemptOnce(request: CommitRequest): Promise<CommitOutcome | 'moved'> {
+    const { idempotency, dryRun = false } = request;
+    if (idempotency !== undefined && !dryRun) {
+      const record = await deps.store.idempotency(idempotency.key, new Date(deps.now()).toISOString());
+      if (record !== undefined) return repeated(record);
+    }
+    const configuration = await deps.current.configuration();
+    const decision = await decide(deps, configuration, request);
+    if ('status' in decision) return decision;
+    const { set, results } = decision;
+    if (dryRun) return { status: 'planned', configuration, affects: set.affects, results };
+    if (set.writes.length === 0) return { status: 'committed', revision: configuration.revision, results };
+    const outcome = await deps.store.write(set);
+    if (outcome.status === 'moved') return 'moved';
+    if (outcome.status === 'repeated') return repeated(outcome.record);
+    if (outcome.status === 'stale') return outcome;
+    deps.onCommit();
+    return { status: 'committed', revision: outcome.revision, results };
+  }
 }
 export type Commit = ReturnType<typeof createCommit>;
 
-function outcomeOf(write: ResourceWrite, revision: number): CommitOutcome {
-  if (write.action === 'delete') return { status: 'deleted', revision };
-  const stored = { spec: write.spec, revision, updatedAt: write.at };
-  return { status: write.expected === null ? 'created' : 'updated', stored };
-}
+type Decision = { set: ChangeSet; results: ChangeResult[] };
 
 async function decide(
   deps: CommitDeps,
   configuration: Configuration,
-  { change, expectation, actor }: Change,
-): Promise<CommitOutcome | ResourceWrite> {
-  const { kind, name } = change.action === 'put' ? change.spec : change;
-  const stored = find(configuration, kind, name);
-  if (!holds(expectation, stored)) return { status: 'stale', actual: stored?.revision ?? null };
+  request: CommitRequest,
+): Promise<CommitOutcome | Decision> {
+  const changes = request.changes.map(({ change }) => change);
+  for (const { expectation, change } of request.changes) {
+    const { kind, name } = targetOf(change);
+    const stored = find(configuration, kind, name);
+    const absent = change.action === 'delete' && stored === undefined;
+    if (absent || !holds(expectation, stored)) return { status: 'stale', kind, name, actual: stored?.revision ?? null };
+  }
   const at = new Date(deps.now()).toISOString();
-  const base = { base: configuration.revision, actor, at, ...consequences(configuration, change) };
+  const decided = await Promise.all(changes.map((change) => decideOne(deps, configuration, change, at)));
+  const results = decided.map(({ result }) => result);
+  const writes = decided.flatMap(({ write }) => write ?? []);
+  if (writes.length > 0) {
+    const refused = await refusalOf(deps, configuration, changes);
+    if (refused !== undefined) return refused;
+  }
+  const changed = changes.filter((_, i) => decided[i]?.write !== undefined);
+  return { set: setOf(deps, configuration, request, { at, writes, changed, results }), results };
+}
 
-  if (change.action === 'put') {
-    const spec = await storable(deps.secrets, change.spec, stored);
-    if (stored !== undefined && isSame(stored, spec)) return { status: 'unchanged', stored };
-    const faults = validateChanges(configuration, [change.spec]);
-    if (faults.length > 0) return { status: 'invalid', faults };
-    const tokenKeys = (stored as StoredFarm | undefined)?.tokenKeys ?? newTokenKeys(change.spec, deps.randomBytes);
-    return { ...base, action: 'put', spec, tokenKeys, expected: stored?.revision ?? null };
+async function refusalOf(
+  deps: CommitDeps,
+  configuration: Configuration,
+  changes: readonly ResourceChange[],
+): Promise<CommitOutcome | undefined> {
+  const faults = validateSet(configuration, changes);
+  if (faults.length > 0) return { status: 'invalid', faults };
+  const users = usersOfDeleted(configuration, changes);
+  for (const [index, change] of changes.entries()) {
+    if (change.action !== 'delete') continue;
+    const { kind, name } = change;
+    const agents = kind === 'Site' ? await agentsAt(deps.store, name) : [];
+    const farms = users.get(index) ?? [];
+    if (farms.length + agents.length > 0) return { status: 'in-use', kind, name, farms, agents };
   }
-  if (stored === undefined) return { status: 'stale', actual: null };
-  if (kind === 'Site') {
-    const farms = usersOfSite(configuration, name);
-    const agents = await agentsAt(deps.store, name);
-    if (farms.length + agents.length > 0) return { status: 'in-use', farms, agents };
+  return undefined;
+}
+
+async function decideOne(
+  deps: CommitDeps,
+  configuration: Configuration,
+  change: ResourceChange,
+  at: string,
+): Promise<{ result: ChangeResult; write?: ResourceWrite }> {
+  const { kind, name } = targetOf(change);
+  const stored = find(configuration, kind, name);
+  const { before: from, after: to } = farmTransition(configuration, change);
+  const next = configuration.revision + 1;
+  const departures = kind === 'Farm' ? departuresAfter(configuration.departures.get(name), from, to, next) : undefined;
+  const known = { kind, name, before: stored ?? null };
+  if (change.action === 'delete') {
+    const { revision: expected } = stored as StoredResource;
+    return {
+      result: { ...known, status: 'deleted', stored: null },
+      write: { action: 'delete', kind, name, expected, departures },
+    };
   }
-  if (kind === 'Secret') {
-    const farms = usersOfSecret(configuration, name);
-    if (farms.length > 0) return { status: 'in-use', farms, agents: [] };
-  }
-  return { ...base, action: 'delete', kind, name, expected: stored.revision };
+  const spec = await storable(deps.secrets, change.spec, stored);
+  if (stored !== undefined && isSame(stored, spec)) return { result: { ...known, status: 'unchanged', stored } };
+  const tokenKeys = (stored as StoredFarm | undefined)?.tokenKeys ?? newTokenKeys(change.spec, deps.randomBytes);
+  const status = stored === undefined ? 'created' : 'updated';
+  return {
+    result: { ...known, status, stored: { spec, revision: next, updatedAt: at } },
+    write: { action: 'put', spec, tokenKeys, expected: stored?.revision ?? null, departures },
+  };
+}
+
+function setOf(
+  deps: CommitDeps,
+  configuration: Configuration,
+  { actor, source, idempotency }: CommitRequest,
+  decided: { at: string; writes: ResourceWrite[]; changed: readonly ResourceChange[]; results: ChangeResult[] },
+): ChangeSet {
+  const { at, writes, changed, results } = decided;
+  const affects = [...new Set(changed.flatMap((change) => affectedBy(configuration, change)))].sort();
+  const id = randomUUID().replaceAll('-', '');
+  const set = { id, base: configuration.revision, actor, source, at, affects, writes };
+  if (idempotency === undefined) return set;
+  const answer: RecordedAnswer = {
+    revision: configuration.revision + 1,
+    results: results.map(({ status, kind, name, stored }) => ({
+      status,
+      kind,
+      name,
+      revision: stored?.revision ?? null,
+    })),
+  };
+  const expiresAt = new Date(deps.now() + IDEMPOTENCY_MS).toISOString();
+  return { ...set, idempotency: { ...idempotency, answer: JSON.stringify(answer), expiresAt } };
 }
 
 /** A resource as stores may see it. */
@@ -135,19 +254,6 @@ function holds(expectation: Expectation, stored: StoredResource | undefined): bo
   if (expectation === 'absent') return stored === undefined;
   if (expectation === 'present') return stored !== undefined;
   return stored?.revision === expectation.revision;
-}
-
-/** Which sites' snapshots change, and which the farm leaves. A site alone changes no snapshot; a Secret those of the farms that name it. */
-function consequences(configuration: Configuration, change: Change['change']) {
-  const { kind, name } = change.action === 'put' ? change.spec : change;
-  if (kind === 'Site') return { affects: [] };
-  if (kind === 'Secret') return { affects: sitesOfSecret(configuration, name) };
-  const before = configuration.farms.get(name)?.spec;
-  const after = change.action === 'put' && change.spec.kind === 'Farm' ? change.spec : undefined;
-  return {
-    affects: affectedSites(before, after),
-    departures: departuresAfter(configuration.departures.get(name), before, after, configuration.revision + 1),
-  };
 }
 
 function newTokenKeys(spec: Resource, randomBytes: (length: number) => Uint8Array): TokenKey[] {

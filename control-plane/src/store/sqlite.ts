@@ -1,29 +1,10 @@
 import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import type { AgentReport, Farm, Kind, Site, TokenKey } from '@sipfleet/contract';
-import type {
-  Configuration,
-  Departures,
-  StoredFarm,
-  StoredResource,
-  StoredSecret,
-  StoredSpec,
-} from '../domain/configuration.ts';
+import type { AgentReport } from '@sipfleet/contract';
 import { type AgentRecord, type ApiToken, MAX_AGENT_NUMBER, type StoredSigningKey } from '../domain/identity.ts';
+import { changesOf, pageOf, type Row, type Sql } from './sqlite-changes.ts';
 import { MIGRATIONS, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
-import {
-  type AuditEntry,
-  type Enrolment,
-  type EnrolOutcome,
-  enrolledBefore,
-  type PageOf,
-  type PageRequest,
-  type ResourceWrite,
-  type Store,
-  type WriteOutcome,
-} from './store.ts';
-
-type Row = Record<string, unknown>;
+import { type Enrolment, type EnrolOutcome, enrolledBefore, type Store } from './store.ts';
 
 /**
  * The store in one SQLite file, or in memory (`:memory:`). Every method is one transaction: node:sqlite is synchronous,
@@ -57,57 +38,7 @@ export function openSqliteStore(file: string): Store {
     }
   }
 
-  function pageOf<T>(rows: Row[], limit: number, key: string, read: (row: Row) => T): PageOf<T> {
-    const items = rows.slice(0, limit).map(read);
-    return rows.length > limit ? { items, cursor: String(rows[limit - 1]?.[key]) } : { items };
-  }
-
-  const revision = () => Number(one('SELECT revision FROM global')?.revision);
-
-  function readConfiguration(): Configuration {
-    const sites = new Map<string, StoredResource<Site>>();
-    const farms = new Map<string, StoredFarm>();
-    const secrets = new Map<string, StoredSecret>();
-    for (const row of many('SELECT * FROM resource ORDER BY kind, name')) {
-      const stored = readResource(row);
-      if (stored.spec.kind === 'Site') sites.set(stored.spec.name, stored as StoredResource<Site>);
-      else if (stored.spec.kind === 'Secret') secrets.set(stored.spec.name, stored as StoredSecret);
-      else
-        farms.set(stored.spec.name, {
-          ...(stored as StoredResource<Farm>),
-          tokenKeys: JSON.parse(String(row.token_keys)) as TokenKey[],
-        });
-    }
-    const departures = new Map<string, Departures>();
-    for (const row of many('SELECT farm, sites FROM departure'))
-      departures.set(String(row.farm), JSON.parse(String(row.sites)) as Departures);
-    return { revision: revision(), sites, farms, secrets, departures };
-  }
-
-  function writeResource(write: ResourceWrite): WriteOutcome {
-    const { kind, name } = write.action === 'put' ? write.spec : write;
-    const stored = one('SELECT revision FROM resource WHERE kind = ? AND name = ?', kind, name);
-    const actual = stored === undefined ? null : Number(stored.revision);
-    if (actual !== write.expected) return { status: 'stale', actual };
-    if (revision() !== write.base) return { status: 'moved' };
-    const next = write.base + 1;
-    run('UPDATE global SET revision = ?', next);
-    if (write.action === 'delete') run('DELETE FROM resource WHERE kind = ? AND name = ?', kind, name);
-    else
-      run(
-        'INSERT OR REPLACE INTO resource (kind, name, revision, updated_at, spec, token_keys) VALUES (?, ?, ?, ?, ?, ?)',
-        ...[kind, name, next, write.at, JSON.stringify(write.spec), JSON.stringify(write.tokenKeys)],
-      );
-    if (write.departures !== undefined)
-      run('INSERT OR REPLACE INTO departure (farm, sites) VALUES (?, ?)', name, JSON.stringify(write.departures));
-    const action = write.action === 'delete' ? 'delete' : actual === null ? 'create' : 'update';
-    run(
-      'INSERT INTO audit (revision, at, actor, action, kind, name) VALUES (?, ?, ?, ?, ?, ?)',
-      ...[next, write.at, write.actor, action, kind, name],
-    );
-    run('INSERT INTO outbox (revision, affects) VALUES (?, ?)', next, JSON.stringify(write.affects));
-    return { status: 'written', revision: next };
-  }
+  const sql: Sql = { one, many, run };
 
   function enrol(enrolment: Enrolment): EnrolOutcome {
     const token = one('SELECT * FROM join_token WHERE hash = ?', enrolment.tokenHash);
@@ -144,29 +75,7 @@ export function openSqliteStore(file: string): Store {
   }
 
   return {
-    revision: async () => revision(),
-    configuration: async () => transaction('DEFERRED', readConfiguration),
-    async get(kind, name) {
-      const row = one('SELECT * FROM resource WHERE kind = ? AND name = ?', kind, name);
-      return row === undefined ? undefined : readResource(row);
-    },
-    async list(kind: Kind, { limit, cursor = '' }: PageRequest) {
-      const sql = 'SELECT * FROM resource WHERE kind = ? AND name > ? ORDER BY name LIMIT ?';
-      return pageOf(many(sql, kind, cursor, limit + 1), limit, 'name', readResource);
-    },
-    write: async (write) => transaction('IMMEDIATE', () => writeResource(write)),
-    async audit({ limit, cursor = '0' }) {
-      const sql = 'SELECT * FROM audit WHERE revision > ? ORDER BY revision LIMIT ?';
-      return pageOf(many(sql, Number(cursor), limit + 1), limit, 'revision', readAudit);
-    },
-    outbox: async (limit) =>
-      many('SELECT * FROM outbox ORDER BY revision LIMIT ?', limit).map((row) => ({
-        revision: Number(row.revision),
-        affects: JSON.parse(String(row.affects)) as string[],
-      })),
-    async settle(settled) {
-      run('DELETE FROM outbox WHERE revision = ?', settled);
-    },
+    ...changesOf(sql, transaction),
     async putApiToken({ hash, name, role, createdAt }) {
       run(
         'INSERT OR REPLACE INTO api_token (hash, name, role, created_at) VALUES (?, ?, ?, ?)',
@@ -230,7 +139,7 @@ function openDatabase(file: string): DatabaseSync {
     if (version > SCHEMA_VERSION)
       throw new Error(`it was written by a newer version (schema ${version}; this one reads up to ${SCHEMA_VERSION})`);
     if (version === 0) db.exec(SCHEMA);
-    for (const migration of MIGRATIONS.slice(Math.max(0, version - 1))) db.exec(migration);
+    for (const migrate of MIGRATIONS.slice(Math.max(0, version - 1))) migrate(db);
     db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     db.exec('COMMIT');
     return db;
@@ -241,25 +150,6 @@ function openDatabase(file: string): DatabaseSync {
 }
 
 const text = (value: unknown) => (value === null ? null : String(value));
-
-function readResource(row: Row): StoredResource {
-  return {
-    spec: JSON.parse(String(row.spec)) as StoredSpec,
-    revision: Number(row.revision),
-    updatedAt: String(row.updated_at),
-  };
-}
-
-function readAudit(row: Row): AuditEntry {
-  return {
-    revision: Number(row.revision),
-    at: String(row.at),
-    actor: String(row.actor),
-    action: row.action as AuditEntry['action'],
-    kind: row.kind as Kind,
-    name: String(row.name),
-  };
-}
 
 function readApiToken(row: Row): ApiToken {
   return {

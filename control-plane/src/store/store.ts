@@ -1,13 +1,14 @@
-import type { AgentReport, Kind, TokenKey } from '@sipfleet/contract';
+import type { AgentReport, Farm, Kind, SecretView, Site, TokenKey } from '@sipfleet/contract';
+import type { AuditChange, AuditEntry, AuditEvent, AuditHead } from '../audit-chain.ts';
 import type { Configuration, Departures, StoredResource, StoredSpec } from '../domain/configuration.ts';
 import type { AgentRecord, ApiToken, JoinToken, StoredSigningKey } from '../domain/identity.ts';
 
 /**
  * What the control plane remembers. Two implementations, sqlite.ts and dynamo.ts, held to one behaviour by contract.suite.ts.
  *
- * Every write of a resource takes the next global revision, and stores resource, revision, AUDIT entry and OUTBOX entry in one
- * transaction, or none of them. It is conditional on the revision that its author read the whole configuration at: what was
- * validated across resources is still true when it is stored. Revisions have neither gap nor double.
+ * Every change set takes the next global revision, and stores its resources, their versions, the revision, an AUDIT entry and an
+ * OUTBOX entry in one transaction, or none of them. It is conditional on the revision that its author read the whole configuration
+ * at: what was validated across resources is still true when it is stored. Revisions have neither gap nor double.
  */
 export interface Store {
   /** The global revision; 0 before the first write. */
@@ -17,9 +18,24 @@ export interface Store {
   get(kind: Kind, name: string): Promise<StoredResource | undefined>;
   /** By name. */
   list(kind: Kind, page: PageRequest): Promise<PageOf<StoredResource>>;
-  write(write: ResourceWrite): Promise<WriteOutcome>;
-  /** Newest last. */
-  audit(page: PageRequest): Promise<PageOf<AuditEntry>>;
+  write(set: ChangeSet): Promise<WriteOutcome>;
+  /** Undefined: no such request, or it is too long ago. @param at RFC 3339: now */
+  idempotency(key: string, at: string): Promise<IdempotencyRecord | undefined>;
+
+  /** Newest first. */
+  history(kind: Kind, name: string, page: PageRequest): Promise<PageOf<ResourceVersion>>;
+  /** What a resource was at a global revision. Undefined: it had never existed by then. */
+  version(kind: Kind, name: string, revision: number): Promise<ResourceVersion | undefined>;
+
+  audit(query: AuditQuery): Promise<PageOf<AuditEntry>>;
+  auditHead(): Promise<AuditHead>;
+  /** Of what changes no resource; a change's entry is stored with the change. */
+  appendAudit(event: AuditEvent): Promise<AuditEntry>;
+
+  /** Replaces the one of the same ETag: they differ in their expiry alone. */
+  putSnapshot(snapshot: StoredSnapshot): Promise<void>;
+  /** Undefined: there is none, or it has expired. @param at RFC 3339: now */
+  snapshot(etag: string, at: string): Promise<StoredSnapshot | undefined>;
 
   /** Committed writes whose push hint is not known to be out, oldest first. */
   outbox(limit: number): Promise<OutboxEntry[]>;
@@ -66,51 +82,99 @@ export interface PageOf<T> {
   cursor?: string;
 }
 
-interface WriteBase {
-  /** The global revision of the configuration that the write was decided on. */
-  readonly base: number;
-  /** The revision that the resource must have; null: it must not exist. */
+/** A resource as it is to be stored. `expected`: the revision that it must have; null: it must not exist. */
+export interface PutWrite {
+  readonly action: 'put';
+  readonly spec: StoredSpec;
   readonly expected: number | null;
-  /** The name of the API token behind it. */
-  readonly actor: string;
-  /** RFC 3339. */
-  readonly at: string;
-  /** Sites whose snapshot changes with it. */
-  readonly affects: readonly string[];
+  /** Of a farm. */
+  readonly tokenKeys: readonly TokenKey[];
   /** Of a farm: all sites that it has ever left, this write included. Undefined: unchanged. */
   readonly departures?: Departures | undefined;
 }
 
-export interface PutWrite extends WriteBase {
-  readonly action: 'put';
-  readonly spec: StoredSpec;
-  /** Of a farm. */
-  readonly tokenKeys: readonly TokenKey[];
-}
-
-export interface DeleteWrite extends WriteBase {
+export interface DeleteWrite {
   readonly action: 'delete';
   readonly kind: Kind;
   readonly name: string;
   readonly expected: number;
+  readonly departures?: Departures | undefined;
 }
 
 export type ResourceWrite = PutWrite | DeleteWrite;
 
+/** What becomes the next revision, whole or not at all. */
+export interface ChangeSet {
+  /** Random: by it a writer that got no answer finds out whether this was stored. */
+  readonly id: string;
+  /** The global revision of the configuration that it was decided on. */
+  readonly base: number;
+  /** The name of the API token behind it. */
+  readonly actor: string;
+  /** The program it came through. */
+  readonly source: string;
+  /** RFC 3339. */
+  readonly at: string;
+  /** Sites whose snapshot changes with it. */
+  readonly affects: readonly string[];
+  /** 1 to {@link MAX_WRITES}, each of another resource. */
+  readonly writes: readonly ResourceWrite[];
+  /** Stored with it: the same request again gets the same answer. */
+  readonly idempotency?: IdempotencyRecord | undefined;
+}
+
+/** Each write is up to three of the 100 items of a DynamoDB transaction; four more are revision, AUDIT, OUTBOX and idempotency record. */
+export const MAX_WRITES = 32;
+
+/** What was answered to a request that carried an Idempotency-Key. */
+export interface IdempotencyRecord {
+  /** SHA-256 of actor and key, as hex. */
+  readonly key: string;
+  /** SHA-256 of the request: the same key with another one is a mistake of the client. */
+  readonly request: string;
+  /** JSON, as the route that made it understands it. */
+  readonly answer: string;
+  /** RFC 3339; unknown afterwards. */
+  readonly expiresAt: string;
+}
+
 export type WriteOutcome =
   | { status: 'written'; revision: number }
-  /** The resource has another revision than expected (null: it does not exist). */
-  | { status: 'stale'; actual: number | null }
+  /** A resource has another revision than expected (null: it does not exist). */
+  | { status: 'stale'; kind: Kind; name: string; actual: number | null }
+  /** A request with this idempotency key was stored before. */
+  | { status: 'repeated'; record: IdempotencyRecord }
   /** Another write came in between: read the configuration again and decide anew. */
   | { status: 'moved' };
 
-export interface AuditEntry {
+/** What one resource was from this revision on. */
+export interface ResourceVersion {
   readonly revision: number;
   readonly at: string;
   readonly actor: string;
-  readonly action: 'create' | 'update' | 'delete';
-  readonly kind: Kind;
-  readonly name: string;
+  readonly action: AuditChange['action'];
+  /** Of a Secret its view alone: what was rotated away is nowhere any more. Null: deleted. */
+  readonly spec: Site | Farm | SecretView | null;
+}
+
+/** Which entries of the audit log, and in which order. */
+export interface AuditQuery extends PageRequest {
+  /** Default: newest last. */
+  readonly newestFirst?: boolean;
+  /** Only what made a revision. */
+  readonly changesOnly?: boolean;
+}
+
+/** A snapshot that agents were given, kept as long as one may ask for it. */
+export interface StoredSnapshot {
+  /** SHA-256 of the canonical JSON. */
+  readonly etag: string;
+  readonly site: string;
+  readonly generation: number;
+  /** gzip of the canonical JSON; null: too large for the store, it stands in the object store. */
+  readonly body: Uint8Array | null;
+  /** RFC 3339. */
+  readonly expiresAt: string;
 }
 
 export interface OutboxEntry {

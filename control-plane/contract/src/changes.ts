@@ -1,4 +1,6 @@
-import { canonicalJson, HIDDEN, type Resource, type Secret, type SecretView, show } from '@sipfleet/contract';
+import { show } from './faults.ts';
+import { canonicalJson, type Resource } from './resource.ts';
+import { HIDDEN, type Secret, type SecretView } from './secret.ts';
 
 /** A field that an update changes. List items are told apart by name where they have one: `backends[pbx1].weight`. */
 export interface FieldChange {
@@ -23,11 +25,12 @@ export function fieldChanges(from: Exclude<Resource, Secret>, to: Exclude<Resour
 }
 
 /** Which of a Secret's keys change, and never to what. `keys`: those that the control plane found changed. */
-export function secretChanges(from: SecretView, to: Secret, keys: readonly string[]): FieldChange[] {
+export function secretChanges(from: SecretView, to: Secret | SecretView, keys: readonly string[]): FieldChange[] {
+  const after = 'data' in to ? to.data : to.fingerprints;
   const changes = keys.map((key) => ({
     field: `data.${key}`,
     from: key in from.fingerprints ? HIDDEN : ABSENT,
-    to: key in to.data ? `${HIDDEN}${key in from.fingerprints ? ', another' : ''}` : ABSENT,
+    to: key in after ? `${HIDDEN}${key in from.fingerprints ? ', another' : ''}` : ABSENT,
   }));
   return [...differences('description', from.description, to.description), ...changes];
 }
