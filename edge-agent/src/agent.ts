@@ -63,6 +63,7 @@ export class Agent {
     if (source.kind === 'file') {
       const { snapshot, etag, secrets } = await readSnapshotFile(source.path, source.secrets);
       const runtime = await this.#serve({ number: source.number, address });
+      runtime.workers.setPeers(source.peers);
       await runtime.apply(snapshot, etag, secrets);
     } else {
       this.#identity = (await loadIdentity(this.#options.data)) ?? (await this.#enrol(source));
@@ -200,6 +201,7 @@ export class Agent {
       data,
       assign: (assigned) => runtime.assignChecks(assigned),
       share: (verdicts) => runtime.shareVerdicts(verdicts),
+      meet: (peers) => runtime.workers.setPeers(peers),
       run: (check) => runCheck(runtime, check),
       log,
     });
@@ -234,6 +236,7 @@ export class Agent {
         push.heard(target);
       },
       version: VERSION,
+      address: this.#options.address,
       clock: CLOCK,
       log,
     });

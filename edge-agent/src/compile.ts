@@ -44,7 +44,14 @@ function compileListener(spec: Farm, index: number, farm: number, own: string, s
   const advertise = { clients: l.advertise?.clients ?? address, backends: l.advertise?.backends ?? address };
   const stream = compileStream(spec, index, secrets);
   const expires = certificateExpiry(stream);
-  const plan = { farm, transport: TRANSPORT[l.transport], address, port: l.port, advertise };
+  const plan = {
+    farm,
+    transport: TRANSPORT[l.transport],
+    address,
+    ownAddress: l.address === undefined,
+    port: l.port,
+    advertise,
+  };
   return { ...plan, ...(stream && { stream }), ...(expires !== undefined && { certificateExpires: expires }) };
 }
 

@@ -33,6 +33,17 @@ test('secrets go with a snapshot file and not with a control plane', () => {
   expect(() => parse('--control-plane', 'http://localhost', '--secrets', 's.json')).toThrow('--secrets goes with');
 });
 
+test('the other agents of a site go with a snapshot file and not with a control plane', () => {
+  const argv = ['--peer', '2=10.0.0.22', '--peer', '3=2001:db8::3'];
+  const peers = [
+    { number: 2, address: '10.0.0.22' },
+    { number: 3, address: '2001:db8::3' },
+  ];
+  expect(parse('--snapshot', 'x', ...argv).source).toMatchObject({ peers });
+  expect(parse('--snapshot', 'x').source).toMatchObject({ peers: [] });
+  expect(() => parse('--control-plane', 'http://localhost', ...argv)).toThrow('--peer goes with');
+});
+
 test('what does not go together is refused', () => {
   expect(() => parse()).toThrow('nothing to run: give --control-plane URL or --snapshot FILE');
   expect(() => parse('--snapshot', 'x', '--control-plane', 'http://localhost')).toThrow('exclude each other');

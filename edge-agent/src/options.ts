@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism, hostname, networkInterfaces } from 'node:os';
-import { parseHostPort, parseIP, resourceName } from '@sipfleet/contract';
+import { type PeerAgent, parseHostPort, parseIP, resourceName } from '@sipfleet/contract';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from './errors.ts';
 import { baseUrl } from './link/client.ts';
@@ -18,6 +18,8 @@ export interface AgentOptions {
         readonly secrets: string | undefined;
         /** Names this agent inside tokens. */
         readonly number: number;
+        /** The other agents of the site. */
+        readonly peers: readonly PeerAgent[];
       }
     | { readonly kind: 'control-plane'; readonly base: URL; readonly joinToken: string | undefined };
   readonly data: string;
@@ -40,6 +42,7 @@ interface Flags extends PushFlags {
   data: string;
   name: string;
   number?: number;
+  peer?: PeerAgent[];
   address: string;
   workers: number;
   admin: { host: string; port: number };
@@ -74,6 +77,11 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
       'number of this agent inside tokens, with --snapshot (default: made from the name)',
       integer(1, 65_535),
     )
+    .option(
+      '--peer <number=ip>',
+      'another agent of the site and its own address, with --snapshot; as often as there are others',
+      peer,
+    )
     .option('--address <ip>', 'own address, for listeners that name none', ip, ownAddress())
     .option('--workers <n>', 'data threads', integer(1, 16), Math.min(16, Math.max(1, availableParallelism() - 1)))
     .addOption(
@@ -98,13 +106,23 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
   return Object.freeze({ source: sourceOf(flags), data, name, address, workers, admin, datapath, logLevel, push });
 }
 
-function sourceOf({ controlPlane, joinToken, snapshot, secrets, number, name }: Flags): AgentOptions['source'] {
+function sourceOf({
+  controlPlane,
+  joinToken,
+  snapshot,
+  secrets,
+  number,
+  peer: peers = [],
+  name,
+}: Flags): AgentOptions['source'] {
   if (controlPlane && snapshot !== undefined)
     throw new AgentError('USAGE', '--control-plane and --snapshot exclude each other: give one of them');
   if (controlPlane && secrets !== undefined)
     throw new AgentError('USAGE', '--secrets goes with --snapshot: a control plane sends its own');
+  if (controlPlane && peers.length > 0)
+    throw new AgentError('USAGE', '--peer goes with --snapshot: a control plane tells who is there');
   if (controlPlane) return { kind: 'control-plane', base: controlPlane, joinToken };
-  if (snapshot !== undefined) return { kind: 'file', path: snapshot, secrets, number: number ?? numberOf(name) };
+  if (snapshot !== undefined) return { kind: 'file', path: snapshot, secrets, number: number ?? numberOf(name), peers };
   throw new AgentError('USAGE', 'nothing to run: give --control-plane URL or --snapshot FILE (see --help)');
 }
 
@@ -123,6 +141,14 @@ function named(text: string): string {
 function ip(text: string): string {
   if (!parseIP(text)) throw new InvalidArgumentError('Allowed: an IPv4 or IPv6 address.');
   return text;
+}
+
+/** `2=10.0.0.22`, added to those before it. */
+function peer(text: string, before: readonly PeerAgent[] = []): PeerAgent[] {
+  const [, number, address = ''] = /^(\d{1,5})=(.+)$/.exec(text) ?? [];
+  if (!parseIP(address) || Number(number) < 1 || Number(number) > 65_535)
+    throw new InvalidArgumentError('Allowed: NUMBER=IP, such as 2=10.0.0.22.');
+  return [...before, { number: Number(number), address }];
 }
 
 function hostPort(text: string): { host: string; port: number } {

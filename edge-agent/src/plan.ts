@@ -14,6 +14,8 @@ export interface ListenerPlan {
   farm: number;
   transport: TransportCode;
   address: string;
+  /** The farm names no address: each agent has its own. */
+  ownAddress?: boolean;
   port: number;
   /** What stands in Via, Record-Route and Path towards each side. */
   advertise: { clients: string; backends: string };

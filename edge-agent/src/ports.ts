@@ -219,6 +219,8 @@ export interface WorkerStart {
   mailboxes: SharedArrayBuffer;
   /** Shared memory of where registered clients are, made by proxy/flows.ts. */
   flows: SharedArrayBuffer;
+  /** Shared memory of the site's other agents, made by proxy/peers.ts. */
+  peers: SharedArrayBuffer;
   /** Shared memory of which connections are open, made by transport/open-connections.ts. */
   openConnections: SharedArrayBuffer;
   /** `auto`: ffi where koffi and Linux are there, else dgram. */

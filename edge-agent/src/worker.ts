@@ -4,6 +4,7 @@ import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from
 import type { Output } from './proxy/context.ts';
 import { Exchanges } from './proxy/exchange.ts';
 import { Flows } from './proxy/flows.ts';
+import { Peers } from './proxy/peers.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
@@ -170,6 +171,7 @@ const output: Output = {
     if (!post.handOver(worker, from, listener.mark, bytes, start, end)) running!.counters.drop(DROP.mailbox_full);
   },
   flows: new Flows(start.flows, (worker, connection) => open.has(worker, connection)),
+  peers: new Peers(start.peers),
   isOpen: (worker, connection) => open.has(worker, connection),
   now: () => performance.now(),
   seconds: () => seconds,

@@ -6,6 +6,7 @@ import { AgentError } from './errors.ts';
 import type { Plan, StateCode } from './plan.ts';
 import type { WorkerStart } from './ports.ts';
 import { createFlows } from './proxy/flows.ts';
+import { createPeers, type Peer, Peers } from './proxy/peers.ts';
 import { CounterTotals, layoutOf, type Totals } from './telemetry/totals.ts';
 import { createOpenConnections } from './transport/open-connections.ts';
 
@@ -41,6 +42,7 @@ export class Workers {
   readonly #options: Required<WorkersOptions>;
   readonly #seed = randomBytes(16);
   readonly #flows = createFlows();
+  readonly #peers = createPeers();
   readonly #openConnections: SharedArrayBuffer;
   readonly #totals = new CounterTotals();
   readonly #slots: Slot[];
@@ -97,6 +99,11 @@ export class Workers {
     const plan = this.#plan?.farms.find((f) => f.name === farm);
     const at = plan?.backends.findIndex((b) => b.name === backend) ?? -1;
     if (plan && at >= 0) setState(plan, at, state, Math.floor(Date.now() / 1000));
+  }
+
+  /** The other agents of the site. */
+  setPeers(peers: readonly Peer[]): void {
+    new Peers(this.#peers).replace(peers);
   }
 
   /** Puts `plan` into effect on every thread, or, rejecting with AgentError PLAN, on none: then the one before goes on. */
@@ -162,7 +169,13 @@ export class Workers {
 
   #spawn(slot: Slot): DataThread {
     const { count, mailboxes, datapath, script } = this.#options;
-    const shared = { mailboxes, flows: this.#flows, openConnections: this.#openConnections, seed: this.#seed };
+    const shared = {
+      mailboxes,
+      flows: this.#flows,
+      peers: this.#peers,
+      openConnections: this.#openConnections,
+      seed: this.#seed,
+    };
     const thread = new DataThread(script, { index: slot.index, workers: count, datapath, ...shared });
     slot.thread = thread;
     slot.bornAt = performance.now();

@@ -1,5 +1,6 @@
 import { hrtime } from 'node:process';
 import { createFlows, Flows } from '../../edge-agent/src/proxy/flows.ts';
+import { createPeers, Peers } from '../../edge-agent/src/proxy/peers.ts';
 import { agent, answer, endpoint, FARM } from '../../edge-agent/src/proxy/proxy.fixture.ts';
 import { SipProxy } from '../../edge-agent/src/proxy/proxy.ts';
 
@@ -50,6 +51,7 @@ const proxy = new SipProxy(
     dial: () => false,
     handOver: () => {},
     flows: new Flows(createFlows(), () => false),
+    peers: new Peers(createPeers()),
     isOpen: () => false,
     seconds: () => 1,
     now: () => 1,

@@ -103,6 +103,7 @@ async function startAgent(): Promise<Link> {
     version: '1',
     heard: () => {},
     clock,
+    address: '10.0.0.21',
     log,
   });
   closers.push(() => {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { resourceName } from './address.ts';
+import { ipAddress, resourceName } from './address.ts';
 import { CheckReport, RunCheck, ScheduleHint } from './check-schedule.ts';
 import { Farm } from './farm.ts';
 
@@ -146,6 +146,8 @@ export type VerdictChange = z.infer<typeof VerdictChange>;
 /** `POST /v1/agent/report`: report and poll in one exchange. What a newer agent says beyond this is left aside. */
 export const AgentReport = z.object({
   version: z.string().max(50),
+  /** The agent's own address, by which the others of its site reach it. Left out by agents of before there was that. */
+  address: ipAddress.optional(),
   uptimeSeconds: z.number().min(0),
   snapshot: SnapshotStatus,
   backends: z

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { resourceName } from './address.ts';
+import { ipAddress, resourceName } from './address.ts';
 
 const named = { farm: resourceName, backend: resourceName, check: resourceName };
 const evidence = z.string().max(200);
@@ -18,6 +18,10 @@ export const CheckReport = z.strictObject({
 });
 export type CheckReport = z.infer<typeof CheckReport>;
 
+/** Another agent: its number in tokens, and its own address. */
+export const PeerAgent = z.strictObject({ number: z.int().min(1).max(65535), address: ipAddress });
+export type PeerAgent = z.infer<typeof PeerAgent>;
+
 /** `GET /v1/agent/schedule`: the expensive checks that this agent makes, and what the others of its site found with theirs. */
 export const CheckSchedule = z.strictObject({
   format: z.literal(1),
@@ -30,6 +34,8 @@ export const CheckSchedule = z.strictObject({
   disagreements: z.array(
     z.strictObject({ farm: resourceName, backend: resourceName, up: z.int().min(1), down: z.int().min(1) }),
   ),
+  /** The other living agents of this site: a request for a client that is connected to one of them is passed to it. */
+  peers: z.array(PeerAgent).max(65535).optional(),
 });
 export type CheckSchedule = z.infer<typeof CheckSchedule>;
 

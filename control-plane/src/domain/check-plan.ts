@@ -47,6 +47,9 @@ export function scheduleOf(plan: CheckPlan, agent: Pick<AgentRecord, 'agentId' |
       .filter((v) => v.agentId !== agent.agentId)
       .map(({ agentId: _id, ...verdict }) => verdict),
     disagreements: plan.disagreements.filter((d) => d.site === site).map(({ site: _site, ...d }) => d),
+    peers: peersAt(plan, site)
+      .filter((peer) => peer.agentId !== agent.agentId)
+      .map(({ agentId: _id, ...peer }) => peer),
   };
   const body = canonicalJson(schedule);
   return { schedule, body, etag: createHash('sha256').update(body).digest('hex') };
@@ -57,9 +60,16 @@ export function fingerprintOf(plan: CheckPlan, site: string): string {
   const assignments = plan.assignments.filter((a) => a.site === site);
   const split = plan.disagreements.filter((d) => d.site === site);
   return createHash('sha256')
-    .update(canonicalJson({ assignments, verdicts: verdictsAt(plan, site), split }))
+    .update(canonicalJson({ assignments, verdicts: verdictsAt(plan, site), split, peers: peersAt(plan, site) }))
     .digest('hex');
 }
+
+/** Living agents of a site that have said where they are. */
+const peersAt = ({ agents }: CheckPlan, site: string) =>
+  agents
+    .filter((agent) => agent.alive && agent.site === site)
+    .flatMap(({ agentId, number, report }) => (report?.address ? [{ agentId, number, address: report.address }] : []))
+    .sort((a, b) => a.number - b.number);
 
 /** What living agents of a site say about the checks that they are to make. */
 function verdictsAt({ agents, assignments }: CheckPlan, site: string) {

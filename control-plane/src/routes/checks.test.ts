@@ -32,11 +32,17 @@ const found = (state: CheckReport['state'], more: Partial<CheckReport> = {}): Ch
   ...more,
 });
 
-async function report(agent: Enrolled, state: 'up' | 'down', checks: CheckReport[] = []): Promise<void> {
+async function report(
+  agent: Enrolled,
+  state: 'up' | 'down',
+  checks: CheckReport[] = [],
+  address?: string,
+): Promise<void> {
   t.clock.now += 300;
   const since = new Date(t.clock.now).toISOString();
   const body: AgentReport = {
     version: '1',
+    ...(address !== undefined && { address }),
     uptimeSeconds: 1,
     snapshot: { status: 'NONE', etag: null, generation: null, running: null },
     backends: [{ farm: 'pbx', backend: 'pbx1', state, since, reason: 'why' }],
@@ -67,6 +73,18 @@ test('two agents of three make the call; who has the schedule already gets 304',
   expect((await schedule(own[0] as Enrolled, { 'if-none-match': first.headers.get('etag') as string })).status).toBe(
     304,
   );
+});
+
+test('agents learn of each other: number and address of those that live, not of themselves', async () => {
+  const [first, second, third] = agents as [Enrolled, Enrolled, Enrolled];
+  expect((await schedule(first)).body.peers).toEqual([]);
+  await report(first, 'up', [], '10.0.0.21');
+  await report(second, 'up', [], '10.0.0.22');
+  expect((await schedule(first)).body.peers).toEqual([{ number: 2, address: '10.0.0.22' }]);
+  expect((await schedule(third)).body.peers).toHaveLength(2);
+  t.clock.now += 160_000;
+  await report(first, 'up', [], '10.0.0.21');
+  expect((await schedule(third)).body.peers).toEqual([{ number: 1, address: '10.0.0.21' }]);
 });
 
 test('an agent that is silent for too long is replaced', async () => {

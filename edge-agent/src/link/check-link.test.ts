@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CheckSchedule, RunCheckResult } from '@sipfleet/contract';
+import type { CheckSchedule, PeerAgent, RunCheckResult } from '@sipfleet/contract';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CheckLink, type CheckLinkPorts } from './check-link.ts';
 import type { FetchedSchedule } from './client.ts';
@@ -22,6 +22,7 @@ let answer: () => FetchedSchedule | undefined;
 let asked: (string | undefined)[];
 let assigned: CheckSchedule['checks'][];
 let shared: CheckSchedule['verdicts'][];
+let met: (readonly PeerAgent[])[];
 let results: RunCheckResult[];
 let errors: string[];
 let link: CheckLink;
@@ -38,6 +39,7 @@ function newLink(): CheckLink {
     data,
     assign: (checks) => assigned.push(checks),
     share: (verdicts) => shared.push(verdicts),
+    meet: (peers) => met.push(peers),
     run: async () => null,
     log: {
       info: () => {},
@@ -51,7 +53,7 @@ function newLink(): CheckLink {
 
 beforeEach(() => {
   data = mkdtempSync(join(tmpdir(), 'sipfleet-check-link-'));
-  [asked, assigned, shared, results, errors] = [[], [], [], [], []];
+  [asked, assigned, shared, met, results, errors] = [[], [], [], [], [], []];
   answer = () => ({ etag: 'one', schedule: schedule({ verdicts: [VERDICT] }) });
 });
 afterEach(() => {
@@ -127,4 +129,17 @@ test('a hint leads to one question; a check made now is answered under its id', 
   await expect.poll(() => asked).toHaveLength(1);
   await link.onRun({ type: 'check', id: '7', farm: 'pbx', backend: 'a', check: 'dummy' });
   expect(results).toEqual([{ id: '7', report: null }]);
+});
+
+test('the other agents of the site are known again after a restart without a control plane', async () => {
+  const peers = [{ number: 2, address: '10.0.0.22' }];
+  answer = () => ({ etag: 'one', schedule: schedule({ peers }) });
+  await newLink().start();
+  link.refresh();
+  await expect.poll(() => met).toEqual([[], peers]);
+  await expect.poll(() => readFileSync(join(data, 'check-schedule.json'), 'utf8')).toContain('10.0.0.22');
+  link.close();
+  answer = () => undefined;
+  await newLink().start();
+  expect(met.at(-1)).toEqual(peers);
 });

@@ -4,6 +4,7 @@ import {
   type CheckReport,
   CheckSchedule,
   canonicalJson,
+  type PeerAgent,
   parseWith,
   type RunCheck,
   type RunCheckResult,
@@ -23,6 +24,8 @@ export interface CheckLinkPorts {
   data: string;
   assign(checks: CheckSchedule['checks']): void;
   share(verdicts: CheckSchedule['verdicts']): void;
+  /** The other living agents of the site, as last heard. */
+  meet(peers: readonly PeerAgent[]): void;
   /** Null: there is no such check here. */
   run(check: Pick<RunCheck, 'farm' | 'backend' | 'check'>): Promise<CheckReport | null>;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -33,7 +36,7 @@ export interface CheckLinkPorts {
  * well within the age limit of what others say.
  */
 const POLL_MS = 90_000;
-const NOTHING: Pick<CheckSchedule, 'checks' | 'verdicts' | 'disagreements'> = {
+const NOTHING: Pick<CheckSchedule, 'checks' | 'verdicts' | 'disagreements' | 'peers'> = {
   checks: [],
   verdicts: [],
   disagreements: [],
@@ -65,12 +68,14 @@ export class CheckLink {
   async start(): Promise<void> {
     try {
       // What others said then is no longer true.
-      this.#schedule = { ...NOTHING, checks: parseWith(CheckSchedule, await this.#read()).checks };
+      const { checks, peers } = parseWith(CheckSchedule, await this.#read());
+      this.#schedule = { ...NOTHING, checks, ...(peers && { peers }) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#ports.log.error({ reason: (error as Error).message }, 'the stored check schedule is damaged: without it');
     }
     this.#ports.assign(this.#schedule.checks);
+    this.#ports.meet(this.#schedule.peers ?? []);
     this.#pollIn();
   }
 
@@ -130,16 +135,17 @@ export class CheckLink {
   }
 
   async #pollOnce(): Promise<void> {
-    const { client, assign, share, log } = this.#ports;
+    const { client, assign, share, meet, log } = this.#ports;
     try {
       const fetched = await client.schedule(this.#etag);
       if (this.#closed) return;
       if (fetched) {
-        const before = canonicalJson(this.#schedule.checks);
+        const before = lasting(this.#schedule);
         this.#etag = fetched.etag;
         this.#schedule = fetched.schedule;
         assign(fetched.schedule.checks);
-        if (canonicalJson(fetched.schedule.checks) !== before) await this.#keep(fetched.schedule);
+        meet(fetched.schedule.peers ?? []);
+        if (lasting(fetched.schedule) !== before) await this.#keep(fetched.schedule);
       }
       // Also where nothing is new: what others said has just been confirmed.
       share(this.#schedule.verdicts);
@@ -161,3 +167,7 @@ export class CheckLink {
     }
   }
 }
+
+/** What a restart without a control plane needs. */
+const lasting = ({ checks, peers = [] }: Pick<CheckSchedule, 'checks' | 'peers'>): string =>
+  canonicalJson({ checks, peers });

@@ -99,6 +99,7 @@ async function newLink(): Promise<Link> {
     version: '0.1.0',
     heard: (target) => heard.push(target),
     clock,
+    address: '10.0.0.21',
     log,
   });
   links.push({ link, stop });

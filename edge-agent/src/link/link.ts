@@ -45,6 +45,8 @@ export interface LinkPorts {
   traffic?(): NonNullable<AgentReport['traffic']>;
   /** What the control plane answered to a report. */
   heard(target: Target): void;
+  /** The agent's own. */
+  address: string;
   version: string;
   clock: Clock;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -294,6 +296,7 @@ export class Link {
     const uptimeSeconds = clock.monotonic() / 1000;
     return {
       version,
+      address: this.#ports.address,
       uptimeSeconds,
       snapshot,
       backends: backends().slice(0, 20_000),

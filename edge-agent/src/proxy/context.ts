@@ -9,6 +9,7 @@ import { Edits } from './edits.ts';
 import type { Exchanges } from './exchange.ts';
 import { createRegistered, type Registered } from './flow.ts';
 import type { Flows } from './flows.ts';
+import type { Peers } from './peers.ts';
 import type { Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
 
@@ -29,6 +30,8 @@ export interface Output {
   handOver(worker: number, listener: Listener, from: Endpoint, bytes: Uint8Array, start: number, end: number): void;
   /** Where clients with connections are, of all data threads. */
   readonly flows: Flows;
+  /** The other agents of the site. */
+  readonly peers: Peers;
   /** A connection of some worker of this agent is open. */
   isOpen(worker: number, connection: number): boolean;
   /** Monotonic milliseconds, for transaction timers. */

@@ -1,5 +1,5 @@
 import { type Arena, type Endpoint, TRANSPORT } from '../ports.ts';
-import { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
+import { copyEndpoint } from '../sip/endpoint.ts';
 import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
@@ -9,14 +9,13 @@ import { branchKey, identify, makeBranch, putBranch } from '../transaction/branc
 import { clientKey, registrationKeys } from './client-key.ts';
 import { type Context, HOP } from './context.ts';
 import { prepareFlow, putFlow } from './flow.ts';
-import { createClientFlow } from './flows.ts';
 import { writeAck, writeCancel } from './hop.ts';
 import { addContentLength } from './length.ts';
-import { type FarmRuntime, type Listener, outgoing, SIDE, type Side } from './runtime.ts';
+import { type Listener, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
 import { noteSource, responsePort } from './via.ts';
 
-const RECORD_ROUTE = toBytes('Record-Route: <sip:');
+export const RECORD_ROUTE = toBytes('Record-Route: <sip:');
 const PATH = toBytes('Path: <sip:');
 const SUPPORTED_PATH = toBytes('Supported: path\r\n');
 const MAX_FORWARDS = toBytes('Max-Forwards: 70\r\n');
@@ -25,7 +24,7 @@ const FLOW = toBytes(';w=');
 const PATH_TAG = toBytes('path');
 
 /** Methods that create dialogs, whose later requests must come back through us (RFC 3261 §16.6 item 4, RFC 6665, RFC 3515). */
-const CREATES_DIALOG = new Uint8Array(16);
+export const CREATES_DIALOG = new Uint8Array(16);
 for (const method of [METHOD.INVITE, METHOD.SUBSCRIBE, METHOD.REFER]) CREATES_DIALOG[method] = 1;
 
 /**
@@ -64,58 +63,6 @@ export function forwardToBackend(
   else output.dial(leaving, target, ctx.splice);
 }
 
-/** Forwards to the client that ctx.token names, on behalf of backend `source`. False: its connection is no longer there. */
-export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): boolean {
-  const { message, token, output, target } = ctx;
-  const { farm } = incoming;
-  const datagram = token.client.transport === TRANSPORT.udp;
-  if (!datagram && !findFlow(ctx, farm)) return false;
-  const v4 = isIPv4(token.client);
-  const own = farm.listeners[token.listener];
-  const leaving =
-    own !== undefined && own.plan.transport === token.client.transport && own.v4 === v4
-      ? own
-      : outgoing(incoming, token.client.transport, v4);
-  if (leaving === undefined) return false;
-  const arena = output.arena();
-  const start = arena.used;
-  ctx.registered.count = 0;
-  const initiator = farm.backends[source]!.plan.id;
-  putVia(ctx, arena, incoming, leaving, SIDE.clients, token.clientKey & 0xffffff, from);
-  if (token.path && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
-    const record = fillToken(ctx, initiator, token.client, leaving.ordinal, true);
-    record.agent = token.agent;
-    record.worker = token.worker;
-    record.clientKey = token.clientKey;
-    putRecordRoutes(arena, record, leaving, SIDE.clients, incoming, SIDE.backends);
-  }
-  write(ctx, from, leaving, SIDE.clients, arena, start);
-  copyEndpoint(target, token.client);
-  if (datagram) {
-    output.datagram(leaving, target, ctx.splice);
-    return true;
-  }
-  return output.stream(leaving, token.worker, target, ctx.splice);
-}
-
-const found = createClientFlow();
-
-/**
- * Brings ctx.token to the connection by which its client can be reached now: the one that it names, or, where that is gone, the one by which the
- * client has registered since. False where there is none.
- */
-function findFlow(ctx: Context, farm: FarmRuntime): boolean {
-  const { token, output, runtime } = ctx;
-  const own = token.agent === runtime.plan.agent;
-  if (own && output.isOpen(token.worker, token.client.connection)) return true;
-  if (!output.flows.find(farm.id, token.clientKey, found)) return false;
-  token.agent = runtime.plan.agent;
-  token.worker = found.worker;
-  token.listener = found.listener;
-  copyEndpoint(token.client, found.client);
-  return true;
-}
-
 /** A client that registers over a connection: what it will be found by after it reconnected goes along in our Via. */
 function noteClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): void {
   const { message, registered } = ctx;
@@ -131,7 +78,7 @@ function noteClient(ctx: Context, from: Endpoint, incoming: Listener, source: nu
 }
 
 /** Our Via (RFC 3261 §16.6 item 8), with the flow that the response goes back by where the request came over a connection. */
-function putVia(
+export function putVia(
   ctx: Context,
   arena: Arena,
   incoming: Listener,
@@ -174,7 +121,7 @@ function putVia(
   arena.used = put(arena.bytes, at, RPORT_CRLF);
 }
 
-function fillToken(
+export function fillToken(
   ctx: Context,
   backend: number,
   client: Endpoint,
@@ -212,7 +159,7 @@ function senderToken(ctx: Context, backend: number, from: Endpoint, incoming: Li
  * Record-Route (RFC 3261 §16.6 item 4). Two where the sides differ in address or transport, the one towards the next hop on top (RFC 5658):
  * each side then comes back to an address that it can reach.
  */
-function putRecordRoutes(
+export function putRecordRoutes(
   arena: Arena,
   token: Token,
   leaving: Listener,
@@ -225,7 +172,7 @@ function putRecordRoutes(
     arena.used = putUri(arena, RECORD_ROUTE, token, incoming, incomingSide);
 }
 
-function putUri(arena: Arena, name: Uint8Array, token: Token, listener: Listener, side: Side): number {
+export function putUri(arena: Arena, name: Uint8Array, token: Token, listener: Listener, side: Side): number {
   const signer = listener.farm.keys[0]!;
   token.keyId = signer.id;
   const at = put(arena.bytes, arena.used, name);
@@ -233,7 +180,7 @@ function putUri(arena: Arena, name: Uint8Array, token: Token, listener: Listener
 }
 
 /** What is forwarded: the request itself, or an ACK or CANCEL of our own along the same way. */
-function write(ctx: Context, from: Endpoint, leaving: Listener, side: Side, arena: Arena, start: number): void {
+export function write(ctx: Context, from: Endpoint, leaving: Listener, side: Side, arena: Arena, start: number): void {
   if (ctx.hop === HOP.cancel) writeCancel(ctx, leaving, side);
   else if (ctx.hop === HOP.ack) writeAck(ctx, leaving, side, ctx.ackTo);
   else assemble(ctx, from, leaving, arena, start);

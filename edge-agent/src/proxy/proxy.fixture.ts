@@ -10,6 +10,7 @@ import { DROP_REASONS } from '../telemetry/slab.ts';
 import type { Counters, Output } from './context.ts';
 import { Exchanges } from './exchange.ts';
 import { createFlows, Flows } from './flows.ts';
+import { createPeers, type Peer, Peers } from './peers.ts';
 import { SipProxy } from './proxy.ts';
 import { buildRuntime, type Listener } from './runtime.ts';
 
@@ -69,6 +70,8 @@ export function agent(
     flows?: SharedArrayBuffer;
     /** The plan that this one follows, and when. */
     after?: { plan: Plan; now: number };
+    peers?: Peer[];
+    address?: string;
   } = {},
 ) {
   const spec = parseResource({ ...FARM, ...farm }) as Farm;
@@ -78,7 +81,7 @@ export function agent(
     generation: 1,
     farms: [{ spec, revision: 1, tokenKeys: [{ id: 7, key: '000102030405060708090a0b0c0d0e0f' }] }],
   };
-  const own = { number: options.number ?? 1, address: '192.0.2.10' };
+  const own = { number: options.number ?? 1, address: options.address ?? '192.0.2.10' };
   const plan = compilePlan(snapshot, 'etag', own, new Map(), options.after);
   const runtime = buildRuntime(plan, options.worker ?? 0, options.workers);
   const clock = { now: 1000, seconds: options.after?.now ?? 1_700_000_000 };
@@ -86,6 +89,8 @@ export function agent(
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
   /** Connections that are gone: `worker#connection`. */
   const closed = new Set<string>();
+  const peers = new Peers(createPeers());
+  peers.replace(options.peers ?? []);
   const sent: Sent[] = [];
   const drops: string[] = [];
   const counts: Record<string, number> = {};
@@ -105,6 +110,7 @@ export function agent(
     handOver: (worker, l, from, bytes, start, end) =>
       void handedOver.push({ worker, listener: l.index, from: { ...from }, bytes: bytes.slice(start, end) }),
     flows: new Flows(options.flows ?? createFlows(64), (worker, connection) => !closed.has(`${worker}#${connection}`)),
+    peers,
     isOpen: (worker, connection) => !closed.has(`${worker}#${connection}`),
     seconds: () => clock.seconds,
     now: () => clock.now,

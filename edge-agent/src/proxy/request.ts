@@ -11,12 +11,13 @@ import { DROP, type LocalStatus } from '../telemetry/slab.ts';
 import { identify, loopHash, readBack, readBranch, transactionKey } from '../transaction/branch.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
-import { forwardToBackend, forwardToClient } from './forward.ts';
+import { forwardToBackend } from './forward.ts';
 import { EXTRA, reply } from './reply.ts';
 import { ROUTE, takeOwnRoutes } from './route.ts';
-import { isOwn, type Listener } from './runtime.ts';
+import { isOwn, type Listener, SOURCE } from './runtime.ts';
 import { acknowledged, begin, cancelled, retransmitted } from './stateful.ts';
 import { choose } from './target.ts';
+import { forwardToClient, sourceOf } from './to-client.ts';
 import { responsePort } from './via.ts';
 
 /**
@@ -29,7 +30,7 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   const viaLine = message.first[HEADER.via]!;
   if (!via.parse(message.bytes, message.valueStart[viaLine]!, message.valueEnd[viaLine]!))
     return counters.drop(DROP.malformed);
-  const source = farm.sources.find(from);
+  const source = sourceOf(ctx, from, incoming);
   if (source >= 0) counters.requestFrom(farm.backends[source]!.global, message.method);
 
   if (isKnown(ctx, from, incoming)) return;
@@ -204,8 +205,8 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
     // The backend left the configuration: what is left of its dialogs goes to whoever the key names.
     return balance(ctx, from, incoming, source, false);
   }
-  // A client that saw another's token must not ring it past the PBX: only PBXs may reach clients.
-  if (source < 0) {
+  // A client that saw another's token must not ring it past the PBX: only PBXs may reach clients, and agents on their behalf.
+  if (source === SOURCE.client) {
     counters.drop(DROP.forged_token);
     return reply(ctx, from, incoming, 403);
   }

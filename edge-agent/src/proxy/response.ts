@@ -8,8 +8,9 @@ import { takeOwnVia } from './back.ts';
 import type { Context } from './context.ts';
 import { createRegistered, readFlow } from './flow.ts';
 import { createClientFlow } from './flows.ts';
-import type { FarmRuntime, Listener, Runtime } from './runtime.ts';
+import { type FarmRuntime, type Listener, type Runtime, SOURCE } from './runtime.ts';
 import { onResponse } from './stateful.ts';
+import { isPeer, peerEndpoint, sourceOf } from './to-client.ts';
 import { responseTarget } from './via.ts';
 
 /** A response that a socket of this worker received: what it tells about its sender is noted, then it is passed on. */
@@ -38,7 +39,7 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   const line = message.first[HEADER.via]!;
   if (!via.parse(bytes, message.valueStart[line]!, message.valueEnd[line]!)) return counters.drop(DROP.malformed);
   if (!readBranch(bytes, via.branchStart, via.branchEnd)) return counters.drop(DROP.forged_branch);
-  if (message.method === METHOD.REGISTER && !handedOver) learnFlow(ctx, from, farm);
+  if (message.method === METHOD.REGISTER && !handedOver) learnFlow(ctx, from, incoming);
   const exchange = ctx.exchanges?.byBranch(branchKey());
   if (exchange !== undefined) return onResponse(ctx, exchange, branchKey());
   const leaving = farm.listeners[readBack.listener];
@@ -63,8 +64,22 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   target.port = back.port;
   target.connection = back.connection;
   if (!byFlow) return ctx.output.datagram(leaving, target, ctx.splice);
-  const here = back.agent === runtime.plan.agent;
-  if (!here || !ctx.output.stream(leaving, back.worker, target, ctx.splice)) counters.drop(DROP.unknown_flow);
+  const sent =
+    back.agent === runtime.plan.agent
+      ? ctx.output.stream(leaving, back.worker, target, ctx.splice)
+      : passToPeer(ctx, from, incoming);
+  if (!sent) counters.drop(DROP.unknown_flow);
+}
+
+/** A response for a connection of another agent goes there as it came, our common Via on top. What came from an agent goes to no other. */
+function passToPeer(ctx: Context, from: Endpoint, incoming: Listener): boolean {
+  const { message, back, splice, output, target } = ctx;
+  const leaving = incoming.farm.peerListener;
+  if (leaving === undefined || isPeer(ctx, from, incoming) || !peerEndpoint(ctx, leaving, back.agent)) return false;
+  splice.reset();
+  splice.add(message.bytes, message.start, message.end);
+  output.datagram(leaving, target, splice);
+  return true;
 }
 
 const registering = createRegistered();
@@ -99,10 +114,11 @@ const flow = createClientFlow();
  * A PBX has accepted a registration: from now on its client is found by the connection that it came over (flows.ts). Nothing else makes an entry, and
  * this only for the address-of-record that the PBX has authenticated, since the keys are made of it.
  */
-function learnFlow(ctx: Context, from: Endpoint, farm: FarmRuntime): void {
+function learnFlow(ctx: Context, from: Endpoint, incoming: Listener): void {
   const { message, via, back, registered, runtime } = ctx;
-  if (message.status < 200 || message.status > 299 || via.flowEnd === via.flowStart || farm.sources.find(from) < 0)
-    return;
+  const { farm } = incoming;
+  if (message.status < 200 || message.status > 299 || via.flowEnd === via.flowStart) return;
+  if (sourceOf(ctx, from, incoming) === SOURCE.client) return;
   const listener = farm.listeners[readBack.listener];
   if (listener === undefined || !readFlow(back, registered, message.bytes, via.flowStart, via.flowEnd)) return;
   if (registered.count === 0 || back.agent !== runtime.plan.agent || !verifyBranch(farm.keys, back)) return;

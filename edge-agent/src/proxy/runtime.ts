@@ -34,6 +34,8 @@ export interface FarmRuntime {
   /** First signs, all are accepted. */
   keys: { id: number; key: HashKey }[];
   listeners: Listener[];
+  /** By which agents pass each other requests for their clients: the first UDP listener on an address of each agent's own. */
+  peerListener: Listener | undefined;
   backends: Backend[];
   /** Exchanges are kept by several workers: our Via says by which. */
   split: boolean;
@@ -49,6 +51,9 @@ export interface Backend {
   global: number;
   endpoint: Endpoint;
 }
+
+/** Who sent a request, where it was no backend (0 and above: its index). */
+export const SOURCE = { client: -1, peer: -2 } as const;
 
 /** Which side a header is read by. */
 export const SIDE = { clients: 0, backends: 1 } as const;
@@ -97,6 +102,7 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
       nonces: new Nonces(farm.nonces),
       keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),
       listeners: [],
+      peerListener: undefined,
       split: farm.stateful && workers > 1,
       backends: farm.backends.map((b, i) => ({ plan: b, global: farm.firstBackend + i, endpoint: endpointOf(b) })),
       names: farm.names.map((name) => toBytes(name.toLowerCase())),
@@ -107,6 +113,7 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
     const farm = runtime.farms[l.farm]!;
     const listener = buildListener(l, index, farm);
     farm.listeners.push(listener);
+    if (l.ownAddress && l.transport === TRANSPORT.udp) farm.peerListener ??= listener;
     runtime.listeners.push(listener);
   }
   for (const listener of runtime.listeners)

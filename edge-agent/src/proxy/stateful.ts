@@ -7,10 +7,11 @@ import { DEFAULT_BASE, nextInterval, timerValues } from '../transaction/timers.t
 import { passToClient, toClient } from './back.ts';
 import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
-import { forwardToBackend, forwardToClient } from './forward.ts';
+import { forwardToBackend } from './forward.ts';
 import { releaseOf } from './hop.ts';
 import { EXTRA, reply } from './reply.ts';
 import { choose, elsewhere, reload } from './target.ts';
+import { forwardToClient } from './to-client.ts';
 
 /**
  * The response context of RFC 3261 §16: one request, the attempts it led to, and what the client is told. Transitions of the client
