@@ -1,6 +1,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { bodyLimit } from 'hono/body-limit';
 import { z } from 'zod';
+import packageJson from '../package.json' with { type: 'json' };
 import { agentRoutes } from './routes/agent.ts';
 import { agentSecretRoutes } from './routes/agent-secrets.ts';
 import { agentsRoutes } from './routes/agents.ts';
@@ -9,11 +10,13 @@ import { changesRoute } from './routes/changes.ts';
 import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
 import { historyRoutes } from './routes/history.ts';
+import { countRequests, fleetSource, metricsRoute } from './routes/metrics.ts';
 import { planRoute } from './routes/plan.ts';
 import { notFound, ProblemError, problemOf } from './routes/problems.ts';
 import { resourceRoutes } from './routes/resources.ts';
 import { type App, addRoute } from './routes/route.ts';
 import { signingKeyRoutes } from './routes/signing-keys.ts';
+import { ControlPlaneMetrics } from './telemetry/metrics.ts';
 
 /** Longest request body in bytes. */
 const MAX_BODY = 1_048_576;
@@ -21,7 +24,9 @@ const MAX_BODY = 1_048_576;
 /** The HTTP API. Takes abilities, so that tests call `app.request()` and Lambda or a local server calls `app.fetch()`. */
 export function createApp(deps: AppDeps): App {
   const app: App = new OpenAPIHono<AppEnv>();
+  const metrics = new ControlPlaneMetrics(fleetSource(deps), packageJson.version);
 
+  app.use(countRequests(metrics, deps.now));
   app.use(async (c, next) => {
     const started = deps.now();
     await next();
@@ -40,6 +45,7 @@ export function createApp(deps: AppDeps): App {
   );
 
   healthRoute(app, deps);
+  metricsRoute(app, deps, metrics);
   resourceRoutes(app, deps);
   changesRoute(app, deps);
   historyRoutes(app, deps);

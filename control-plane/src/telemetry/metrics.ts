@@ -1,0 +1,100 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { AgentRecord } from '../domain/identity.ts';
+import { CATALOGUE, type MetricEntry } from './catalogue.ts';
+
+/** What is asked at every scrape. */
+export interface FleetSource {
+  revision(): Promise<number>;
+  /** Every agent, in pages. */
+  agents(): AsyncIterable<AgentRecord>;
+  /** What the agents of a site should run. */
+  target(site: string): Promise<{ generation: number; etag: string }>;
+  connected(agentId: string): boolean;
+  pendingHints(): Promise<number>;
+}
+
+interface Fleet {
+  agents: AgentRecord[];
+  /** By site. */
+  targets: Map<string, { generation: number; etag: string }>;
+}
+
+type MetricKey = keyof typeof CATALOGUE;
+
+/** The control plane's metrics: requests as they are answered, the fleet as it is at each scrape. */
+export class ControlPlaneMetrics {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly #registry = new Registry();
+  readonly #source: FleetSource;
+
+  constructor(source: FleetSource, version: string) {
+    this.#source = source;
+    for (const entry of Object.values<MetricEntry>(CATALOGUE)) this.#register(entry);
+    collectDefaultMetrics({ register: this.#registry });
+    this.#gauge('buildInfo').set({ version, node: process.version }, 1);
+  }
+
+  /** `route` as it is declared, `/v1/farms/{name}`. */
+  answered(request: { method: string; route: string; code: number; ms: number }): void {
+    const { method, route, code, ms } = request;
+    this.#metric<Counter>('requests').inc({ method, route, code: String(code) });
+    this.#metric<Histogram>('requestDuration').observe({ method, route }, ms / 1000);
+  }
+
+  /** The text that a scrape is answered with. Rejects where the store does. */
+  async render(): Promise<string> {
+    const [revision, pending, fleet] = await Promise.all([
+      this.#source.revision(),
+      this.#source.pendingHints(),
+      this.#readFleet(),
+    ]);
+    // Nothing is awaited from here until the values are taken: scrapes at the same time do not mix.
+    this.#gauge('revision').set(revision);
+    this.#gauge('pendingHints').set(pending);
+    this.#showFleet(fleet);
+    return this.#registry.metrics();
+  }
+
+  async #readFleet(): Promise<Fleet> {
+    const agents: AgentRecord[] = [];
+    for await (const agent of this.#source.agents()) agents.push(agent);
+    const targets: Fleet['targets'] = new Map();
+    for (const site of new Set(agents.map((agent) => agent.site))) targets.set(site, await this.#source.target(site));
+    return { agents, targets };
+  }
+
+  #showFleet({ agents, targets }: Fleet): void {
+    for (const key of [
+      'targetGeneration',
+      'agentConnected',
+      'agentCurrent',
+      'agentRefuses',
+      'agentLastReport',
+    ] as const)
+      this.#gauge(key).reset();
+    for (const [site, { generation }] of targets) this.#gauge('targetGeneration').set({ site }, generation);
+    for (const { agentId, name, site, report, lastReportAt } of agents) {
+      const labels = { site, agent: name };
+      const { etag } = targets.get(site) as { etag: string };
+      const snapshot = report?.snapshot;
+      this.#gauge('agentConnected').set(labels, Number(this.#source.connected(agentId)));
+      this.#gauge('agentCurrent').set(labels, Number(snapshot?.running === etag));
+      this.#gauge('agentRefuses').set(labels, Number(snapshot?.status === 'FAILED' && snapshot.etag === etag));
+      if (lastReportAt !== null) this.#gauge('agentLastReport').set(labels, Date.parse(lastReportAt) / 1000);
+    }
+  }
+
+  #register(entry: MetricEntry): void {
+    const config = { name: entry.name, help: entry.help, labelNames: [...entry.labels], registers: [this.#registry] };
+    if (entry.type === 'counter') new Counter(config);
+    else if (entry.type === 'gauge') new Gauge(config);
+    else new Histogram({ ...config, buckets: [...(entry.buckets ?? [])] });
+  }
+
+  #metric<T>(key: MetricKey): T {
+    return this.#registry.getSingleMetric(CATALOGUE[key].name) as T;
+  }
+  #gauge(key: MetricKey): Gauge {
+    return this.#metric<Gauge>(key);
+  }
+}
