@@ -46,7 +46,10 @@ test('lists over all pages', async () => {
 
 test('plans, invites and revokes', async () => {
   const client = clientWith(await t.token('admin'));
-  expect(await client.plan([milan])).toEqual([{ kind: 'Site', name: 'milan', action: 'create', revision: null }]);
+  expect(await client.plan([milan])).toMatchObject({
+    changes: [{ kind: 'Site', name: 'milan', action: 'create', revision: null }],
+    blastRadius: { agents: 0 },
+  });
   await client.putResource(milan, { ifNoneMatch: '*' });
   expect(await client.createJoinToken('milan', '5m')).toMatchObject({ site: 'milan' });
   const { agentId } = await t.enrol();

@@ -1,15 +1,21 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Farm, Kind, Resource, SecretView, Site } from '@sipfleet/contract';
 import type {
   AgentView,
+  AuditPage,
   BackendView,
+  ChangesResponse,
   CheckView,
+  DiffResponse,
   JoinTokenResponse,
   Page,
-  PlannedChange,
+  PlanResponse,
   Problem,
   RunCheckResponse,
   SigningKeyView,
   Stored,
+  VersionView,
 } from './api.ts';
 
 /** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */
@@ -37,6 +43,11 @@ export class UnreachableError extends Error {
 /** A write either replaces the revision that was read, or creates what must not exist yet. */
 export type Precondition = { ifMatch: number } | { ifNoneMatch: '*' };
 
+/** `revision`: the one that was read; null: it must not exist yet. */
+export type ResourceChange =
+  | { action: 'put'; revision: number | null; resource: Resource }
+  | { action: 'delete'; revision: number; kind: Kind; name: string };
+
 /** What comes back of a kind. */
 type SpecOf<K extends Kind> = { Site: Site; Farm: Farm; Secret: SecretView }[K];
 
@@ -61,8 +72,19 @@ export interface Client {
   getResource<K extends Kind>(kind: K, name: string): Promise<Stored<SpecOf<K>> | undefined>;
   listResources<K extends Kind>(kind: K): Promise<Stored<SpecOf<K>>[]>;
   deleteResource(kind: Kind, name: string, revision: number): Promise<void>;
-  /** Validates the whole set as it would be after applying it; writes nothing. Faults carry the index of their resource. */
-  plan(resources: readonly unknown[]): Promise<PlannedChange[]>;
+  /**
+   * Validates the whole set as it would be after applying it; writes nothing. Faults carry the index of their resource, deletions
+   * counted after the resources.
+   */
+  plan(resources: readonly unknown[], deletions?: readonly { kind: Kind; name: string }[]): Promise<PlanResponse>;
+  /** At most 32 resources in one revision, or none. Where the answer is lost it asks again, and nothing is done twice. */
+  change(changes: readonly ResourceChange[]): Promise<ChangesResponse>;
+  /** Newest first, at most `limit`. */
+  history(kind: 'Site' | 'Farm', name: string, limit: number): Promise<VersionView[]>;
+  /** @param to default: the current revision */
+  diffRevisions(kind: 'Site' | 'Farm', name: string, from: number, to?: number): Promise<DiffResponse>;
+  /** Pages of the audit log with where the log ends. */
+  audit(query?: { order?: 'oldest-first' | 'newest-first'; limit?: number }): AsyncGenerator<AuditPage>;
   createJoinToken(site: string, ttl?: string): Promise<JoinTokenResponse>;
   listAgents(): Promise<AgentView[]>;
   revokeAgent(agentId: string): Promise<void>;
@@ -117,8 +139,36 @@ export function createClient(options: ClientOptions): Client {
     async deleteResource(kind, name, revision) {
       await request('DELETE', pathOf(kind, name), undefined, { 'if-match': `"${revision}"` });
     },
-    async plan(resources) {
-      return ((await request('POST', '/v1/plan', { resources })).body as { changes: PlannedChange[] }).changes;
+    async plan(resources, deletions = []) {
+      return (await request('POST', '/v1/plan', { resources, delete: deletions })).body as PlanResponse;
+    },
+    async change(changes) {
+      const headers = { 'idempotency-key': `"${randomUUID()}"` };
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return (await request('POST', '/v1/changes', { changes }, headers)).body as ChangesResponse;
+        } catch (error) {
+          if (!(error instanceof UnreachableError) || attempt === MAX_TRIES) throw error;
+          await delay(RETRY_MS * attempt);
+        }
+      }
+    },
+    async history(kind, name, limit) {
+      const path = `${pathOf(kind, name)}/history?limit=${limit}`;
+      return ((await request('GET', path)).body as Page<VersionView>).items;
+    },
+    async diffRevisions(kind, name, from, to) {
+      const path = `${pathOf(kind, name)}/diff?from=${from}${to === undefined ? '' : `&to=${to}`}`;
+      return (await request('GET', path)).body as DiffResponse;
+    },
+    async *audit({ order = 'oldest-first', limit = 1000 } = {}) {
+      let cursor: string | undefined;
+      do {
+        const query = cursor === undefined ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+        const page = (await request('GET', `/v1/audit?order=${order}&limit=${limit}${query}`)).body as AuditPage;
+        yield page;
+        cursor = page.cursor;
+      } while (cursor !== undefined);
     },
     async createJoinToken(site, ttl) {
       const body = ttl === undefined ? { site } : { site, ttl };
@@ -156,6 +206,9 @@ export function createClient(options: ClientOptions): Client {
 }
 
 const farmQuery = (farm: string | undefined): string => (farm === undefined ? '' : `?farm=${encodeURIComponent(farm)}`);
+/** An answer that is lost is asked for again, a little later each time. */
+const MAX_TRIES = 3;
+const RETRY_MS = 200;
 /** The longest timeout of a check, and the way to the agent and back. */
 const RUN_CHECK_MS = 330_000;
 
@@ -174,6 +227,7 @@ function requester({ url, token, timeoutMs = 30_000, fetch: send = fetch }: Clie
       method,
       headers: {
         accept: 'application/json',
+        'user-agent': 'sipfleet',
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...headers,

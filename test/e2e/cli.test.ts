@@ -24,7 +24,7 @@ test('control plane, agent and every other command as processes of their own', a
   expect(await cli('diff', '-f', example)).toMatchObject({ code: 2 });
   expect(await cli('apply', '-f', example)).toMatchObject({
     code: 0,
-    output: '+ Site milan\n+ Farm pbx\n2 created, 0 updated. Revision 2.\n',
+    output: '+ Site milan\n+ Farm pbx\nNo agent has joined milan yet.\n2 created, 0 updated. Revision 1.\n',
   });
   expect(await cli('apply', '-f', example)).toEqual({ code: 0, output: '= 2 unchanged\nNothing to do.\n' });
   expect(await cli('diff', '-f', example)).toMatchObject({ code: 0 });

@@ -8,9 +8,13 @@ test('creates, then finds nothing to do, and makes no revision', async () => {
   // The farm stands before the site that it needs: the order of writing is ours.
   await file('a.yaml', `${farm('pbx')}---\n${site('milan')}`);
   const first = await sipfleet('apply -f a.yaml');
-  expect(first).toEqual({ code: 0, out: '+ Farm pbx\n+ Site milan\n2 created, 0 updated. Revision 2.\n', err: '' });
+  expect(first).toEqual({
+    code: 0,
+    out: '+ Farm pbx\n+ Site milan\nNo agent has joined milan yet.\n2 created, 0 updated. Revision 1.\n',
+    err: '',
+  });
   expect(await sipfleet('apply -f a.yaml')).toEqual({ code: 0, out: '= 2 unchanged\nNothing to do.\n', err: '' });
-  expect(await control.store.revision()).toBe(2);
+  expect(await control.store.revision()).toBe(1);
 });
 
 test('shows what an update changes, field by field', async () => {
@@ -30,7 +34,8 @@ test('shows what an update changes, field by field', async () => {
     '    listeners[0].port: 5060 → 5070',
     '    backends[pbx1].weight: 1 → 3',
     expect.stringContaining('    backends[pbx2]: (none) → {"name":"pbx2","address":"10.0.0.12"'),
-    '0 created, 2 updated. Revision 4.',
+    'No agent has joined milan yet.',
+    '0 created, 2 updated. Revision 2.',
     '',
   ]);
 });
@@ -84,34 +89,88 @@ test('prune deletes farms before sites, and only when somebody said so', async (
   expect(await sipfleet('apply -f b.yaml')).toMatchObject({ code: 0, out: '= 1 unchanged\nNothing to do.\n' });
 
   const refused = await sipfleet('apply -f b.yaml --prune');
-  expect(refused).toMatchObject({ code: 1, out: '− Farm pbx\n− Site milan\n= 1 unchanged\n' });
+  expect(refused).toMatchObject({
+    code: 1,
+    out: '− Farm pbx\n− Site milan\n= 1 unchanged\nNo agent has joined milan yet.\n',
+  });
   expect(refused.err).toContain('add --yes');
   const declined = await sipfleet('apply -f b.yaml --prune', { ask: async () => 'n' });
   expect(declined).toMatchObject({ code: 1, err: 'sipfleet: Nothing was written.\n' });
-  expect(await control.store.revision()).toBe(3);
+  expect(await control.store.revision()).toBe(1);
 
   const done = await sipfleet('apply -f b.yaml --prune', { ask: async () => 'y' });
   expect(done).toMatchObject({ code: 0, out: expect.stringContaining('0 created, 0 updated, 2 deleted.') });
   expect((await sipfleet('get sites')).out).not.toContain('milan');
 });
 
-test('stops where somebody else was faster, and says how far it came', async () => {
+test('where somebody else was faster nothing is written', async () => {
   const { sipfleet, file, control } = await testCli();
   await file('a.yaml', both);
   await sipfleet('apply -f a.yaml');
   await file('a.yaml', `${site('milan')}description: x\n---\n${farm('pbx', 5070)}`);
   const { code, err } = await sipfleet('apply -f a.yaml', {
     fetch: (async (url, init) => {
-      // Between plan and write of the farm, another operator writes it.
-      if (init?.method === 'PUT' && String(url).endsWith('/farms/pbx'))
-        await control.ask('DELETE', '/v1/farms/pbx', { headers: { 'if-match': '"2"' } });
+      // Between plan and write, another operator deletes the farm.
+      if (String(url).endsWith('/v1/changes'))
+        await control.ask('DELETE', '/v1/farms/pbx', { headers: { 'if-match': '"1"' } });
       return control.app.request(String(url), init);
     }) as typeof fetch,
   });
   expect(code).toBe(1);
   expect(err).toBe(
-    'sipfleet: Farm pbx was changed by somebody else since the plan was made; run the command again to see what it would do now. Before that: 0 created, 1 updated.\n',
+    'sipfleet: somebody else was faster: there is no farm pbx to replace: create it with If-None-Match: *; run the command again to see what it would do now. Nothing was written.\n',
   );
+});
+
+test('prune renames a farm on its port, in one revision', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', both);
+  await sipfleet('apply -f a.yaml');
+  await file('a.yaml', `${site('milan')}---\n${farm('renamed')}`);
+  // Without prune both farms would bind the port.
+  expect(await sipfleet('apply -f a.yaml')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('farm pbx already'),
+  });
+  const { code, out } = await sipfleet('apply -f a.yaml --prune --yes');
+  expect([code, out.split('\n').at(-2)]).toEqual([0, '1 created, 0 updated, 1 deleted. Revision 2.']);
+  expect([...(await control.store.configuration()).farms.keys()]).toEqual(['renamed']);
+});
+
+test('more than fits into one revision becomes several, and says how far it came', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', Array.from({ length: 40 }, (_, i) => site(`s${i}`)).join('---\n'));
+  const { out } = await sipfleet('apply -f a.yaml');
+  expect(out).toContain('40 created, 0 updated. Revision 2.\n');
+  await file('a.yaml', Array.from({ length: 40 }, (_, i) => `${site(`s${i}`)}description: x\n`).join('---\n'));
+  let asked = 0;
+  const fetch = (async (url, init) => {
+    if (String(url).endsWith('/v1/changes') && ++asked === 2)
+      await control.ask('PUT', '/v1/sites/s39', {
+        body: { kind: 'Site', name: 's39', description: 'y' },
+        headers: { 'if-match': '*' },
+      });
+    return control.app.request(String(url), init);
+  }) as typeof globalThis.fetch;
+  const { code, err } = await sipfleet('apply -f a.yaml', { fetch });
+  expect([code, err]).toEqual([1, expect.stringContaining('Before that: 0 created, 32 updated.')]);
+});
+
+test('an answer that is lost is asked for again, and nothing is done twice', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', site('milan'));
+  let lost = 0;
+  const fetch = (async (url, init) => {
+    const answer = await control.app.request(String(url), init);
+    if (String(url).endsWith('/v1/changes') && lost++ === 0)
+      throw new TypeError('fetch failed', { cause: { code: 'ECONNRESET' } });
+    return answer;
+  }) as typeof globalThis.fetch;
+  expect(await sipfleet('apply -f a.yaml', { fetch })).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('Revision 1.'),
+  });
+  expect([lost, await control.store.revision()]).toEqual([2, 1]);
 });
 
 test('colours on a terminal, unless NO_COLOR', async () => {
@@ -121,8 +180,34 @@ test('colours on a terminal, unless NO_COLOR', async () => {
   const ask = {
     terminal: true,
     fetch: (async () =>
-      Response.json({ changes: [{ kind: 'Site', name: 'milan', action: 'create', revision: null }] })) as typeof fetch,
+      Response.json({
+        changes: [{ kind: 'Site', name: 'milan', action: 'create', revision: null }],
+        blastRadius: { sites: [], agents: 0, unknown: [], calls: null, registrations: null, farms: [] },
+      })) as typeof fetch,
   };
   expect((await sipfleet('diff -f a.yaml', { ...ask, env })).out).toBe('\u001b[32m+ Site milan\u001b[39m\n');
   expect((await sipfleet('diff -f a.yaml', { ...ask, env: { ...env, NO_COLOR: '1' } })).out).toBe('+ Site milan\n');
+});
+
+test('the plan says whom it touches: agents, their live calls and registrations, and who did not say', async () => {
+  const { sipfleet, file, control } = await testCli();
+  await file('a.yaml', both);
+  await sipfleet('apply -f a.yaml');
+  const [talking] = [await control.enrol(), await control.enrol()];
+  const zero = { sessionAttempts: 0, sessionsEstablished: 0, sessionFailures: 0 };
+  const none = { registrationAttempts: 0, registrationFailures: 0, checksFailed: 0 };
+  await control.ask('POST', '/v1/agent/report', {
+    as: { bearer: await talking.jwt() },
+    body: {
+      version: '1',
+      uptimeSeconds: 1,
+      snapshot: { status: 'NONE', etag: null, generation: null, running: null },
+      backends: [],
+      traffic: [{ farm: 'pbx', ...zero, ...none, activeSessions: 1, activeRegistrations: 20 }],
+    },
+  });
+  await file('a.yaml', `${site('milan')}---\n${farm('pbx', 5070)}`);
+  expect((await sipfleet('apply -f a.yaml --dry-run')).out).toContain(
+    'Touches 2 agents at milan: 1 live call and 20 registrations on the farms that change; 1 agent did not say: edge-1.\nDry run: nothing was written.\n',
+  );
 });

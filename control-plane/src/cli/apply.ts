@@ -2,13 +2,15 @@ import {
   type Fault,
   type FieldChange,
   fieldChanges,
+  formatFault,
   type Kind,
   type Resource,
   type SecretView,
   secretChanges,
   ValidationError,
 } from '@sipfleet/contract';
-import { ApiError, type Client } from '../client.ts';
+import type { BlastRadiusView } from '../api.ts';
+import { ApiError, type Client, type ResourceChange } from '../client.ts';
 import type { SourceDocument } from './documents.ts';
 import { CliError, type Colors, EXIT, type Io } from './io.ts';
 
@@ -16,23 +18,32 @@ import { CliError, type Colors, EXIT, type Io } from './io.ts';
 export type Change =
   | { action: 'create' | 'none'; resource: Resource; revision: number | null }
   | { action: 'update'; resource: Resource; revision: number; fields: FieldChange[] }
-  | { action: 'delete'; resource: Resource; revision: number };
+  | Deletion;
+type Deletion = { action: 'delete'; resource: Resource; revision: number };
+
+/** What applying would change, and whom it would touch. */
+export interface Plan {
+  changes: Change[];
+  blastRadius: BlastRadiusView;
+}
 
 /**
  * What applying the documents would do; nothing is written. Throws {@link ValidationError} with file and line
  * where the control plane finds fault with the set as a whole (a site that does not exist, a port bound twice).
  */
-export async function makePlan(
-  client: Client,
-  documents: readonly SourceDocument[],
-  prune: boolean,
-): Promise<Change[]> {
+export async function makePlan(client: Client, documents: readonly SourceDocument[], prune: boolean): Promise<Plan> {
   const resources = documents.map((d) => d.resource);
-  const planned = await client.plan(resources).catch((error: unknown) => {
-    throw withPlaces(error, documents);
-  });
+  const deletions = prune ? await surplus(client, resources) : [];
+  const planned = await client
+    .plan(
+      resources,
+      deletions.map(({ resource: { kind, name } }) => ({ kind, name })),
+    )
+    .catch((error: unknown) => {
+      throw withPlaces(error, documents);
+    });
   const changes: Change[] = [];
-  for (const [i, { action, kind, name, revision, keys }] of planned.entries()) {
+  for (const [i, { action, kind, name, revision, keys }] of planned.changes.entries()) {
     const resource = resources[i] as Resource;
     if (action !== 'update') {
       changes.push({ action, resource, revision });
@@ -46,11 +57,11 @@ export async function makePlan(
         : fieldChanges(stored.spec as Exclude<Resource, { kind: 'Secret' }>, resource);
     changes.push({ action, resource, revision, fields });
   }
-  return prune ? [...changes, ...(await surplus(client, resources))] : changes;
+  return { changes: [...changes, ...deletions], blastRadius: planned.blastRadius };
 }
 
 /** Secrets stay: they are often applied from elsewhere, so that they do not lie beside the farms. */
-async function surplus(client: Client, resources: readonly Resource[]): Promise<Change[]> {
+async function surplus(client: Client, resources: readonly Resource[]): Promise<Deletion[]> {
   const wanted = new Set(resources.map((r) => `${r.kind} ${r.name}`));
   const stored = [...(await client.listResources('Farm')), ...(await client.listResources('Site'))];
   return stored
@@ -91,6 +102,23 @@ export function formatPlan(changes: readonly Change[], colors: Colors): string {
   return same > 0 ? `${text}${colors.dim(`= ${same} unchanged`)}\n` : text;
 }
 
+/** Whom the plan touches: agents that take a new snapshot, and what they carry of the farms that change. Nothing where nobody is touched. */
+export function formatBlastRadius({ sites, agents, unknown, calls, registrations }: BlastRadiusView): string {
+  if (sites.length === 0) return '';
+  if (agents === 0) return `No agent has joined ${someOf(sites)} yet.\n`;
+  const plural = (count: number, word: string) => `${count} ${word}${count === 1 ? '' : 's'}`;
+  const carried =
+    calls === null || registrations === null
+      ? 'live calls unknown'
+      : `${plural(calls, 'live call')} and ${plural(registrations, 'registration')} on the farms that change`;
+  const silent = unknown.length === 0 ? '' : `; ${plural(unknown.length, 'agent')} did not say: ${someOf(unknown)}`;
+  return `Touches ${plural(agents, 'agent')} at ${someOf(sites)}: ${carried}${silent}.\n`;
+}
+
+/** At most ten: an operator reads it. */
+const someOf = (names: readonly string[]): string =>
+  names.length <= 10 ? names.join(', ') : `${names.slice(0, 10).join(', ')} and ${names.length - 10} more`;
+
 const isChange = (change: Change): boolean => change.action !== 'none';
 
 /** `sipfleet diff`. Returns the exit code. */
@@ -100,7 +128,7 @@ export async function diff(
   io: Io,
   colors: Colors,
 ): Promise<number> {
-  const changes = await makePlan(client, documents, false);
+  const { changes } = await makePlan(client, documents, false);
   io.out(formatPlan(changes, colors));
   return changes.some(isChange) ? EXIT.differences : EXIT.ok;
 }
@@ -122,8 +150,8 @@ export async function apply(
   io: Io,
   colors: Colors,
 ): Promise<number> {
-  const changes = await makePlan(client, documents, options.prune ?? false);
-  io.out(formatPlan(changes, colors));
+  const { changes, blastRadius } = await makePlan(client, documents, options.prune ?? false);
+  io.out(formatPlan(changes, colors) + formatBlastRadius(blastRadius));
   if (!changes.some(isChange)) io.out('Nothing to do.\n');
   else if (options.dryRun) io.out('Dry run: nothing was written.\n');
   else {
@@ -147,43 +175,49 @@ async function confirmDeletion(changes: readonly Change[], options: ApplyOptions
   if (!/^y(es)?$/i.test(answer.trim())) throw new CliError('Nothing was written.');
 }
 
-/** A farm needs its sites and Secrets: they come first, and leave last. */
+/**
+ * A farm needs its sites and Secrets: they come first, and leave last. Farms that go make room for those that come. It matters where
+ * there are more changes than fit into one revision; within one, the end alone must be right.
+ */
 const ORDER: Record<Change['action'], Record<Kind, number>> = {
-  create: { Site: 0, Secret: 1, Farm: 2 },
-  update: { Site: 0, Secret: 1, Farm: 2 },
-  none: { Site: 0, Secret: 1, Farm: 2 },
-  delete: { Farm: 3, Secret: 4, Site: 5 },
+  create: { Site: 0, Secret: 1, Farm: 3 },
+  update: { Site: 0, Secret: 1, Farm: 3 },
+  none: { Site: 0, Secret: 1, Farm: 3 },
+  delete: { Farm: 2, Secret: 4, Site: 5 },
 };
 const rank = ({ action, resource }: Change): number => ORDER[action][resource.kind];
 
+/** What the control plane takes as one revision. */
+const MAX_SET = 32;
+
 /**
- * Writes the changes of a plan one by one, each on condition that the resource is still as the plan found it.
- * Stops at the first that fails; the error then says how far it came. `revision`: of the last write, 0 without one.
+ * Writes the changes of a plan, each on condition that the resource is still as the plan found it: as one revision, or, where they are
+ * more than fit into one, as several. Stops at the first that fails; the error then says how far it came. `revision`: the last made, 0 without one.
  */
 export async function write(
   client: Client,
   changes: readonly Change[],
 ): Promise<{ written: Change[]; revision: number }> {
   const written: Change[] = [];
+  const wanted = changes.filter(isChange).sort((a, b) => rank(a) - rank(b));
   let revision = 0;
-  for (const change of changes.filter(isChange).sort((a, b) => rank(a) - rank(b))) {
+  for (let first = 0; first < wanted.length; first += MAX_SET) {
+    const set = wanted.slice(first, first + MAX_SET);
     try {
-      revision = Math.max(revision, await writeOne(client, change));
+      ({ revision } = await client.change(set.map(requestOf)));
     } catch (error) {
-      throw stoppedAt(error, change, written);
+      throw stoppedAt(error, written);
     }
-    written.push(change);
+    written.push(...set);
   }
   return { written, revision };
 }
 
-async function writeOne(client: Client, { action, resource, revision }: Change): Promise<number> {
-  if (action === 'delete') {
-    await client.deleteResource(resource.kind, resource.name, revision);
-    return 0;
-  }
-  const stored = await client.putResource(resource, revision === null ? { ifNoneMatch: '*' } : { ifMatch: revision });
-  return stored.revision;
+function requestOf(change: Change): ResourceChange {
+  const { resource, revision } = change;
+  if (change.action === 'delete')
+    return { action: 'delete', revision: change.revision, kind: resource.kind, name: resource.name };
+  return { action: 'put', revision, resource };
 }
 
 const changedMeanwhile = ({ kind, name }: Resource): CliError =>
@@ -191,11 +225,15 @@ const changedMeanwhile = ({ kind, name }: Resource): CliError =>
     `${kind} ${name} was changed by somebody else since the plan was made; run the command again to see what it would do now.`,
   );
 
-function stoppedAt(error: unknown, { resource }: Change, written: readonly Change[]): unknown {
+function stoppedAt(error: unknown, written: readonly Change[]): unknown {
   const done = written.length === 0 ? 'Nothing was written.' : `Before that: ${summary(written)}`;
   if (!(error instanceof ApiError)) return error;
-  if (error.status === 412) return new CliError(`${changedMeanwhile(resource).message} ${done}`, { cause: error });
-  return new CliError(`${resource.kind} ${resource.name}: ${error.message}. ${done}`, { cause: error });
+  if (error.status === 412) {
+    const again = 'run the command again to see what it would do now';
+    return new CliError(`somebody else was faster: ${error.message}; ${again}. ${done}`, { cause: error });
+  }
+  const faults = error.problem.faults?.map((fault) => formatFault(fault as Fault)) ?? [];
+  return new CliError(`${[error.message, ...faults].join('; ')}. ${done}`, { cause: error });
 }
 
 function summary(written: readonly Change[]): string {

@@ -8,8 +8,8 @@ test('get prints what apply takes', async () => {
   const list = await sipfleet('get farms');
   expect(list.out.split('\n').map((row) => row.split(/ {2,}/).slice(0, 6))).toEqual([
     ['NAME', 'SITES', 'LISTENERS', 'BACKENDS', 'BALANCING', 'REVISION'],
-    ['fax', 'milan', 'udp:5070', 'pbx1', 'hash by user', '3'],
-    ['pbx', 'milan', 'udp:5060', 'pbx1', 'hash by user', '2'],
+    ['fax', 'milan', 'udp:5070', 'pbx1', 'hash by user', '1'],
+    ['pbx', 'milan', 'udp:5060', 'pbx1', 'hash by user', '1'],
     [''],
   ]);
   for (const format of ['yaml', 'json']) {

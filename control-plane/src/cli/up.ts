@@ -226,7 +226,7 @@ async function applyFarms(client: Client, documents: readonly SourceDocument[], 
   const own = documents.some(({ resource }) => resource.kind === 'Farm' && resource.name === QUICKSTART.farm);
   const left = options.file && !own ? await client.getResource('Farm', QUICKSTART.farm) : undefined;
   if (left) await client.deleteResource('Farm', QUICKSTART.farm, left.revision);
-  await write(client, await makePlan(client, documents, false));
+  await write(client, (await makePlan(client, documents, false)).changes);
 }
 
 /** Undefined where the agent has to join: it never did, or the control plane's data were thrown away since. */
