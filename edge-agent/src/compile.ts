@@ -2,7 +2,7 @@ import { Failover, type Farm, parseCidr, parseDuration, type Snapshot } from '@s
 import { formerOrders, lagOf } from './balancer/lag.ts';
 import { createNonces } from './balancer/nonces.ts';
 import { createRecoveries, keepRecoveries } from './balancer/recovery.ts';
-import { backendId, rankCandidates } from './balancer/rendezvous.ts';
+import { backendId, rankCandidates, sameOrder } from './balancer/rendezvous.ts';
 import { certificateExpiry, compileStream } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
 import type { AffinityKey, BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
@@ -13,14 +13,14 @@ import { type Secrets, TRANSPORT } from './ports.ts';
  *
  * @param agent its number in the fleet and its own address, for listeners that name none
  * @param secrets those that its farms name
- * @param running what it follows, and when, in seconds since the epoch: the candidate orders that still matter are taken over from it
+ * @param past the second since the epoch, and the plan that this one follows, if any: the candidate orders that still matter are taken over from it
  */
 export function compilePlan(
   snapshot: Snapshot,
   etag: string,
   agent: { number: number; address: string },
   secrets: Secrets = new Map(),
-  running?: { plan: Plan; now: number },
+  past: { now: number; plan?: Plan } = { now: 0 },
 ): Plan {
   const plan: Plan = { etag, generation: snapshot.generation, agent: agent.number, listeners: [], farms: [] };
   let firstBackend = 0;
@@ -29,8 +29,9 @@ export function compilePlan(
       ...farm.spec.listeners.map((_, l) => compileListener(farm.spec, l, index, agent.address, secrets)),
     );
     const compiled = compileFarm(farm.spec, farm.tokenKeys, firstBackend, snapshot.site);
-    const before = running?.plan.farms.find(({ name }) => name === compiled.name);
-    if (before) takeOver(before, compiled, running!.now);
+    const before = past.plan?.farms.find(({ name }) => name === compiled.name);
+    if (before) takeOver(before, compiled, past.now);
+    else if (past.now > 0) compiled.lag.unknown.until = past.now + compiled.lag.seconds;
     plan.farms.push(compiled);
     firstBackend += farm.spec.backends.length;
   }
@@ -74,6 +75,9 @@ function compileFarm(
   }
   const strategy = farm.balancing.strategy;
   const key = compileKey(farm.balancing.key);
+  const candidates = rankCandidates(backends);
+  const undrained = backends.map((b) => ({ ...b, drain: false }));
+  const unknown = { until: 0, candidates: sameOrder(backends, undrained) ? candidates : rankCandidates(undrained) };
   const maxExpires = Math.floor((parseDuration(farm.registration.maxExpires ?? '') ?? 0) / 1000);
   return {
     name: farm.name,
@@ -87,8 +91,8 @@ function compileFarm(
     backends,
     firstBackend,
     tokenKeys: keys.map(({ id, key }) => ({ id, key: Uint8Array.from(Buffer.from(key, 'hex')) })),
-    candidates: rankCandidates(backends),
-    lag: { ...lagOf({ strategy, key, maxExpires }), before: [] },
+    candidates,
+    lag: { ...lagOf({ strategy, key, maxExpires }), before: [], unknown },
     recovered: createRecoveries(backends.length),
     sessions: new SharedArrayBuffer(backends.length * Int32Array.BYTES_PER_ELEMENT),
     nonces: createNonces(),
@@ -99,6 +103,7 @@ function compileFarm(
 /** What a farm's new plan must know of the one that it replaces. */
 function takeOver(running: FarmPlan, next: FarmPlan, now: number): void {
   next.lag.before = formerOrders(running, next, now);
+  next.lag.unknown.until = running.lag.unknown.until;
   keepRecoveries(running, next);
 }
 

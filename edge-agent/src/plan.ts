@@ -45,7 +45,7 @@ export interface FarmPlan {
   /** Ranked candidates per hash bucket, see balancer/rendezvous.ts. */
   candidates: SharedArrayBuffer;
   /** Registrations lag, see balancer/lag.ts: for how long, and the orders that may still hold, the oldest first. */
-  lag: { seconds: number; transactionsOnly: boolean; before: FormerOrder[] };
+  lag: { seconds: number; transactionsOnly: boolean; before: FormerOrder[]; unknown: UnknownPast };
   /** Which backends came back lately, see balancer/recovery.ts. */
   recovered: SharedArrayBuffer;
   /** Dialogs that stand, one Int32 per backend, written by the control thread: soft and approximate. */
@@ -54,6 +54,14 @@ export interface FarmPlan {
   nonces: SharedArrayBuffer;
   /** One byte per backend, written by the control thread: see {@link STATE}. */
   states: SharedArrayBuffer;
+}
+
+/** What held before this agent started serving a farm. */
+export interface UnknownPast {
+  /** Second since the epoch until which it may matter. */
+  until: number;
+  /** The candidate order as if nobody drained. */
+  candidates: SharedArrayBuffer;
 }
 
 /** A candidate order that was replaced. */

@@ -128,7 +128,7 @@ export class Runtime {
     refuseMissingSecrets(snapshot, secrets);
     const running = this.workers.plan;
     const now = Math.floor(this.#options.health.clock.now() / 1000);
-    const plan = compilePlan(snapshot, etag, this.#options.agent, secrets, running && { plan: running, now });
+    const plan = compilePlan(snapshot, etag, this.#options.agent, secrets, { now, ...(running && { plan: running }) });
     await refuseTakenPorts(plan, this.workers.plan);
     const targets = healthTargets(snapshot, plan, secrets);
     this.#seedStates(plan, targets);

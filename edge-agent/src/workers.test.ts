@@ -34,7 +34,12 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       firstBackend: 0,
       tokenKeys: [{ id: 1, key: new Uint8Array(16) }],
       candidates: new SharedArrayBuffer(8),
-      lag: { seconds: 0, transactionsOnly: true, before: [] },
+      lag: {
+        seconds: 0,
+        transactionsOnly: true,
+        before: [],
+        unknown: { until: 0, candidates: new SharedArrayBuffer(0) },
+      },
       recovered: new SharedArrayBuffer(4),
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),

@@ -64,6 +64,7 @@ const proxy = new SipProxy(
     responseFrom: () => {},
     retransmission: () => {},
     failover: () => {},
+    sought: () => {},
   },
 );
 const phone = endpoint('udp 127.0.0.1:7000');

@@ -13,7 +13,9 @@ const TRANSACTION_SECONDS = 32;
  * What of a farm lags, and for how long. Users are found where they registered only under a key that REGISTER and the requests
  * towards a user share; elsewhere the PBXs must share their locations, and only transactions under way remember the old order.
  */
-export function lagOf(farm: Pick<FarmPlan, 'strategy' | 'key' | 'maxExpires'>): Omit<FarmPlan['lag'], 'before'> {
+export function lagOf(
+  farm: Pick<FarmPlan, 'strategy' | 'key' | 'maxExpires'>,
+): Omit<FarmPlan['lag'], 'before' | 'unknown'> {
   if (farm.strategy !== 'hash') return { seconds: 0, transactionsOnly: true };
   const { kind } = farm.key;
   return kind === 'user' || kind === 'domain' || kind === 'header'
@@ -36,17 +38,22 @@ export class Lag {
   readonly #tables: readonly Uint8Array[];
   readonly #candidates: Uint8Array;
   readonly #recoveries: Recoveries;
+  /** As if nobody drained, for as long as the past is unknown. */
+  readonly #undrained: Uint8Array;
+  readonly #unknownUntil: number;
   readonly #last: number;
 
   constructor(farm: FarmPlan, pool: Pool) {
-    const { before, transactionsOnly } = farm.lag;
+    const { before, transactionsOnly, unknown } = farm.lag;
     this.before = before;
     this.#pool = pool;
     this.#transactionsOnly = transactionsOnly;
     this.#tables = before.map(({ candidates }) => new Uint8Array(candidates));
     this.#candidates = new Uint8Array(farm.candidates);
     this.#recoveries = new Recoveries(farm.recovered);
-    this.#last = Math.max(0, ...before.map(({ until }) => until));
+    this.#undrained = new Uint8Array(unknown.candidates);
+    this.#unknownUntil = unknown.until;
+    this.#last = Math.max(unknown.until, ...before.map(({ until }) => until));
   }
 
   /** A request of this method may belong where an order of before says. `now`: seconds since the epoch. */
@@ -75,7 +82,13 @@ export class Lag {
       const b = this.#first(this.#candidates, undefined, hash, except, skip, now);
       if (b !== NONE && !excluded.tried(b)) return b;
     }
-    return NONE;
+    return this.#unknownUntil > now ? this.#guess(hash, except, now, excluded) : NONE;
+  }
+
+  /** This agent started lately and knows of no order before: whoever would have the user if nobody drained, then the next ranks. */
+  #guess(hash: number, except: number, now: number, excluded: Excluded): number {
+    const b = this.#first(this.#undrained, undefined, hash, except, SKIP.none, now);
+    return b !== NONE && !excluded.tried(b) ? b : this.#pool.byHash(hash, except, excluded);
   }
 
   #first(

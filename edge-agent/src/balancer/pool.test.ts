@@ -39,7 +39,12 @@ function farm(
     firstBackend: 0,
     tokenKeys: [],
     candidates: rankCandidates(backends),
-    lag: { seconds: 0, transactionsOnly: true, before: [] },
+    lag: {
+      seconds: 0,
+      transactionsOnly: true,
+      before: [],
+      unknown: { until: 0, candidates: new SharedArrayBuffer(0) },
+    },
     recovered: createRecoveries(count),
     sessions: new SharedArrayBuffer(4 * count),
     nonces: new SharedArrayBuffer(0),

@@ -54,6 +54,8 @@ export interface Counters {
   retransmission(backend: number): void;
   /** An attempt at a backend was given up for another one. */
   failover(backend: number): void;
+  /** A backend did not know the user, who is sought at another one. */
+  sought(backend: number): void;
 }
 
 /** Everything that handling one message needs, made once per worker and reused for every message. */

@@ -21,6 +21,8 @@ interface Event {
   up?: string;
   /** The PBX comes back without what it knew. */
   forgets?: boolean;
+  /** The agent starts anew, under this farm. */
+  restart?: boolean;
 }
 
 /** Plays the events while phones register and calls come in. Returns what became of the calls. */
@@ -31,7 +33,7 @@ function play(before: Backends, events: Event[], options: { users: number; until
     transactions: 'stateful' as const,
     registration: { maxExpires: '2m' },
   });
-  const start = (backends: Backends, after?: { plan: Plan; now: number }) => {
+  const start = (backends: Backends, after?: { now: number; plan?: Plan }) => {
     const a = agent(farm(backends), { transactions: 20_000, ...(after && { after }) });
     if (!lag) a.plan.farms[0]!.lag.seconds = 0;
     return a;
@@ -49,9 +51,10 @@ function play(before: Backends, events: Event[], options: { users: number; until
       const states = new Uint8Array(a.plan.farms[0]!.states);
       const was = new Map(backends.map((b, i) => [b.name, states[i]!]));
       backends = event.backends;
-      a = start(backends, lag ? { plan: a.plan, now: a.clock.seconds } : undefined);
-      const now = new Uint8Array(a.plan.farms[0]!.states);
-      for (const [i, b] of backends.entries()) now[i] = was.get(b.name) ?? 0;
+      const now = a.clock.seconds;
+      a = start(backends, lag ? { now, ...(!event.restart && { plan: a.plan }) } : undefined);
+      const next = new Uint8Array(a.plan.farms[0]!.states);
+      for (const [i, b] of backends.entries()) next[i] = was.get(b.name) ?? 0;
     }
     const place = (name: string) => backends.findIndex((b) => b.name === name);
     if (event.down) {
@@ -187,6 +190,15 @@ describe('a user who is registered at a PBX that lives is found there', () => {
     expect(play(farm, events, { users: 40, until: 5 * PERIOD })).toMatchObject({ misplaced: 0, dead: 0 });
   });
 
+  test.each(['add', 'drain', 'undrain', 'weight'])(
+    'an agent that starts anew with it finds everybody, too: %s',
+    (kind) => {
+      const [farm, [event]] = scene(kind, 2, [1, 1, 1, 1, 1], PERIOD, false);
+      const result = play(farm, [{ ...event!, restart: true }], { users: 40, until: 4 * PERIOD });
+      expect(result).toMatchObject({ misplaced: 0, dead: 0 });
+    },
+  );
+
   test('of a brief outage nobody notices: its users are looked for at home first', () => {
     const [farm, events] = scene('outage', 2, [1, 1], 5, false);
     const result = play(farm, events, { users: 40, until: 4 * PERIOD });
@@ -202,4 +214,37 @@ describe('a user who is registered at a PBX that lives is found there', () => {
     expect(a.sent.filter((s) => s.text.startsWith('INVITE'))).toHaveLength(1);
     expect(a.sent.at(-1)!.text).toMatch(/^SIP\/2.0 404/);
   });
+});
+
+test('agents with the same snapshots and the same view of the backends choose alike, however their lists are ordered', () => {
+  const backend = fc.record({ weight: fc.integer({ min: 1, max: 4 }), drain: fc.boolean(), down: fc.boolean() });
+  const stage = fc.array(backend, { minLength: 5, maxLength: 5 });
+  fc.assert(
+    fc.property(fc.array(stage, { minLength: 1, maxLength: 3 }), fc.integer({ min: 0, max: 200 }), (stages, pause) => {
+      const run = (number: number, order: (b: Backends) => Backends) => {
+        let a: ReturnType<typeof agent> | undefined;
+        for (const [n, stage] of stages.entries()) {
+          const backends = order(ALL.map((b, i) => ({ ...b, weight: stage[i]!.weight, drain: stage[i]!.drain })));
+          const now = START + n * pause;
+          const after = { now, ...(a && { plan: a.plan }) };
+          a = agent({ backends, registration: { maxExpires: '2m' } }, { number, worker: number, workers: 4, after });
+          for (const [i, b] of backends.entries())
+            a.setState(i, stage[ALL.findIndex(({ name }) => name === b.name)]!.down ? 'down' : 'up');
+        }
+        a!.clock.seconds += pause >> 1;
+        return Array.from({ length: 100 }, (_, i) => {
+          const method = i % 3 === 0 ? 'REGISTER' : 'INVITE';
+          const to = `<sip:user${i}@example.com>`;
+          const uri = method === 'INVITE' ? `sip:user${i}@example.com` : 'sip:example.com';
+          const out = a!.receive(request({ method, uri, to, callId: `c${i}` }), CALLER)!;
+          return out.text.startsWith('SIP/2.0 503') ? 'nobody' : out.to.ip3 & 255;
+        });
+      };
+      const one = run(1, (b) => b);
+      expect(run(2, (b) => b.toReversed())).toEqual(one);
+      const last = stages.at(-1)!;
+      for (const at of one) if (at !== 'nobody') expect(last[at - 11]!.down).toBe(false);
+    }),
+    { numRuns: 20 },
+  );
 });

@@ -68,8 +68,8 @@ export function agent(
     workers?: number;
     transactions?: number;
     flows?: SharedArrayBuffer;
-    /** The plan that this one follows, and when. */
-    after?: { plan: Plan; now: number };
+    /** The second at which it starts, and the plan that this one follows. */
+    after?: { now: number; plan?: Plan };
     peers?: Peer[];
     address?: string;
   } = {},
@@ -123,6 +123,7 @@ export function agent(
     responseFrom: (b, s) => bump(`response ${b} ${s}`),
     retransmission: (b) => bump(`retransmission ${b}`),
     failover: (b) => bump(`failover ${b}`),
+    sought: (b) => bump(`sought ${b}`),
   };
   const proxy = new SipProxy(runtime, output, counters, exchanges);
   return {

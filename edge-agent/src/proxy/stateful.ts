@@ -263,8 +263,11 @@ function tryNext(ctx: Context, exchange: Exchange, misplaced = false): boolean {
   if (!reload(ctx, exchange)) return false;
   forwardToBackend(ctx, exchange.from, exchange.listener, backend, exchange.source, true);
   ctx.exchanges!.attempt(exchange, ctx.branch, backend);
-  if (ctx.runtime === exchange.listener.farm.runtime)
-    ctx.counters.failover(exchange.listener.farm.backends[before.backend]!.global);
+  if (ctx.runtime === exchange.listener.farm.runtime) {
+    const { global } = exchange.listener.farm.backends[before.backend]!;
+    if (misplaced) ctx.counters.sought(global);
+    else ctx.counters.failover(global);
+  }
   countRequest(ctx, exchange, backend);
   const now = ctx.output.now();
   ctx.exchanges!.start(exchange, TIMER.lifetime, now + UDP.B);

@@ -121,6 +121,13 @@ export const CATALOGUE = {
     labels: ['farm', 'backend'],
     unit: '1',
   },
+  soughtElsewhere: {
+    name: 'sipfleet_sought_elsewhere_total',
+    type: 'counter',
+    help: 'Answers 404 and 480 of a backend upon which the user was sought at another one, while registrations lag behind the candidate order.',
+    labels: ['farm', 'backend'],
+    unit: '1',
+  },
   localResponses: {
     name: 'sipfleet_local_responses_total',
     type: 'counter',

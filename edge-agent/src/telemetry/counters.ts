@@ -53,6 +53,9 @@ export class SlabCounters {
   failover(backend: number): void {
     this.#add(this.#layout.failover(backend), 1);
   }
+  sought(backend: number): void {
+    this.#add(this.#layout.sought(backend), 1);
+  }
   responseFrom(backend: number, status: number): void {
     this.#add(this.#layout.responseFrom(backend, Math.floor(status / 100)), 1);
   }

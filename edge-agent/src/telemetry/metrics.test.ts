@@ -47,7 +47,12 @@ const plan = (...backends: string[]): Plan => ({
       firstBackend: 0,
       tokenKeys: [],
       candidates: new SharedArrayBuffer(0),
-      lag: { seconds: 0, transactionsOnly: true, before: [] },
+      lag: {
+        seconds: 0,
+        transactionsOnly: true,
+        before: [],
+        unknown: { until: 0, candidates: new SharedArrayBuffer(0) },
+      },
       recovered: new SharedArrayBuffer(4),
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),

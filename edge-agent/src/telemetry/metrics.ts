@@ -217,6 +217,10 @@ export class AgentMetrics {
       'failovers',
       each((b) => b.failovers),
     );
+    this.#fill(
+      'soughtElsewhere',
+      each((b) => b.sought),
+    );
   }
 
   #collectStates(backends: ReturnType<MetricsSource['backends']>): void {

@@ -48,8 +48,8 @@ export const LISTENER_FIELDS = [
 export const LISTENER_STATES = 1;
 
 /** Per backend: requests sent to it and received from it by method, responses received from it by class 1xx–6xx,
- * retransmissions to it, and attempts at it that were given up for another one. */
-export const BACKEND_WIDTH = METHODS.length * 2 + 8;
+ * retransmissions to it, attempts at it that were given up for another one, and users that it did not know and who were sought elsewhere. */
+export const BACKEND_WIDTH = METHODS.length * 2 + 9;
 
 const LISTENERS_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
 
@@ -93,6 +93,9 @@ export class SlabLayout {
   }
   failover(backend: number): number {
     return this.#backend(backend) + METHODS.length * 2 + 7;
+  }
+  sought(backend: number): number {
+    return this.#backend(backend) + METHODS.length * 2 + 8;
   }
   #backend(backend: number): number {
     return LISTENERS_AT + this.listeners * LISTENER_FIELDS.length + backend * BACKEND_WIDTH;

@@ -41,6 +41,7 @@ export interface BackendTotals {
   responses: Float64Array;
   retransmissions: number;
   failovers: number;
+  sought: number;
 }
 
 /** Counts since the process started, over all data threads and all plans. */
@@ -132,6 +133,7 @@ export class CounterTotals {
           responses: sum.subarray(2 * m, 2 * m + 6),
           retransmissions: sum[2 * m + 6] as number,
           failovers: sum[2 * m + 7] as number,
+          sought: sum[2 * m + 8] as number,
         });
       }
     }
