@@ -225,10 +225,8 @@ export class Agent {
       site,
       push,
       store: new SnapshotStore(data, trust),
-      apply: async (snapshot, etag, secrets) => {
-        await runtime.apply(snapshot, etag, secrets);
-        checks.refresh();
-      },
+      // The report that follows names the schedule that goes with it.
+      apply: (snapshot, etag, secrets) => runtime.apply(snapshot, etag, secrets),
       backends: () => backendReports(runtime),
       checks: () => checkReports(runtime),
       heard: ({ schedule, ...target }) => {

@@ -19,7 +19,7 @@ const claims = { iss: agentId, sub: agentId, aud: 'sipfleet', exp: seconds + 60 
 const sign = (over: Record<string, unknown> = {}, alg = 'EdDSA', key: CryptoKey = keys.privateKey) =>
   new SignJWT({ ...claims, ...over }).setProtectedHeader({ alg }).sign(key);
 const authenticate = (header: string | undefined) =>
-  authenticateAgent({ agent: async (id) => (id === agentId ? agent : undefined) }, header, () => NOW);
+  authenticateAgent({ identity: async (id) => (id === agentId ? agent : undefined) }, header, () => NOW);
 
 describe('an agent is known by', () => {
   test('a JWT it signed, under the old and the new name of the algorithm', async () => {

@@ -1,9 +1,9 @@
 import { decodeJwt, errors, importJWK, jwtVerify } from 'jose';
-import type { AgentRecord } from '../domain/identity.ts';
+import type { AgentIdentity } from '../domain/identity.ts';
 import { AuthError, bearerOf } from './auth-error.ts';
 
 export interface Agents {
-  agent(agentId: string): Promise<AgentRecord | undefined>;
+  identity(agentId: string): Promise<AgentIdentity | undefined>;
 }
 
 /** How far ahead an agent may set the end of a JWT: what leaks is soon worthless. */
@@ -19,10 +19,10 @@ export async function authenticateAgent(
   agents: Agents,
   header: string | undefined,
   now: () => number,
-): Promise<AgentRecord> {
+): Promise<AgentIdentity> {
   const jwt = bearerOf(header, 'agent JWT');
   const agentId = subjectOf(jwt);
-  const agent = await agents.agent(agentId);
+  const agent = await agents.identity(agentId);
   if (agent === undefined)
     throw new AuthError(401, `agent ${agentId} is not known here: it was revoked, or enrolled somewhere else`);
   try {

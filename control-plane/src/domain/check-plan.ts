@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type CheckSchedule, canonicalJson, type Farm } from '@sipfleet/contract';
-import type { AgentRecord } from './identity.ts';
+import { type AgentReport, type CheckSchedule, canonicalJson, type Farm } from '@sipfleet/contract';
+import type { SiteAgent } from './identity.ts';
 import { type Assignment, type Disagreement, disagreements, planChecks } from './schedule.ts';
 
 /** An agent that has not reported for this long counts as gone: two of its reports (60 s ± 20 %) are missing. */
 export const ALIVE_MS = 150_000;
 
-export interface PlannedAgent extends AgentRecord {
+export interface PlannedAgent extends SiteAgent {
   readonly alive: boolean;
 }
 
@@ -17,11 +17,15 @@ export interface CheckPlan {
   readonly disagreements: readonly Disagreement[];
 }
 
-/** @param isAlive of an agent that was last heard of at `heardAt`, milliseconds since the epoch */
+/**
+ * @param isAlive of an agent that was last heard of at `heardAt`, milliseconds since the epoch
+ * @param only the site that all of `records` are of: then the plan of that site alone
+ */
 export function buildCheckPlan(
   farms: readonly Farm[],
-  records: readonly AgentRecord[],
+  records: readonly SiteAgent[],
   isAlive: (heardAt: number, agentId: string) => boolean,
+  only?: string,
 ): CheckPlan {
   const agents = records.map((record) => {
     // One that has just joined is about to report.
@@ -31,11 +35,21 @@ export function buildCheckPlan(
   const reporting = agents
     .filter((a) => a.alive)
     .map(({ site, report }) => ({ site, backends: report?.backends ?? [] }));
-  return { agents, assignments: planChecks(farms, agents), disagreements: disagreements(reporting) };
+  return { agents, assignments: planChecks(farms, agents, only), disagreements: disagreements(reporting) };
 }
 
+/** What schedules of others are made of in an agent's report: another one of the same makes no other schedule. */
+export const saidIn = (report: AgentReport | null): string =>
+  JSON.stringify([
+    report?.backends.map(({ farm, backend, state }) => [farm, backend, state]),
+    report?.checks?.map(({ farm, backend, check, state, evidence }) => [
+      ...[farm, backend, check, state],
+      state === 'down' ? evidence : '',
+    ]),
+  ]);
+
 /** What one agent is to do and to know, as canonical JSON with its SHA-256. */
-export function scheduleOf(plan: CheckPlan, agent: Pick<AgentRecord, 'agentId' | 'site'>) {
+export function scheduleOf(plan: CheckPlan, agent: Pick<SiteAgent, 'agentId' | 'site'>) {
   const { site } = agent;
   const schedule: CheckSchedule = {
     format: 1,

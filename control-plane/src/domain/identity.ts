@@ -39,6 +39,15 @@ export interface AgentRecord {
   readonly report: AgentReport | null;
 }
 
+/** Who an agent is: a few hundred bytes, read with every request of its own. */
+export type AgentIdentity = Omit<AgentRecord, 'lastReportAt' | 'report'>;
+
+/** What an agent's site knows of it. */
+export type SiteAgent = Pick<
+  AgentRecord,
+  'agentId' | 'number' | 'name' | 'site' | 'firstSeenAt' | 'lastReportAt' | 'report'
+>;
+
 /** A key that snapshots are signed with, as it is stored. */
 export interface StoredSigningKey extends SigningKey {
   /** Made by the key before it, as the contract's `KeyChain` has it. */

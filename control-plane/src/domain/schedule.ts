@@ -35,13 +35,15 @@ function hash(...parts: string[]): number {
  *
  * Agents learn of a new schedule at different times, and one that is cut off keeps its old one for ever. So that a PBX still never
  * sees more probes at once than its farm allows, an agent's slot depends neither on who is alive nor on who came after it: see README.md.
+ *
+ * @param only the site that is asked for: its part does not depend on other sites' agents
  */
-export function planChecks(farms: readonly Farm[], agents: readonly SchedulableAgent[]): Assignment[] {
+export function planChecks(farms: readonly Farm[], agents: readonly SchedulableAgent[], only?: string): Assignment[] {
   const bySite = new Map<string, SchedulableAgent[]>();
   for (const agent of [...agents].sort(byAge)) bySite.set(agent.site, [...(bySite.get(agent.site) ?? []), agent]);
   return farms.flatMap((farm) => {
     const cycle = cycleOf(farm);
-    return cycle ? farm.backends.flatMap(({ name }) => planBackend(farm, name, cycle, bySite)) : [];
+    return cycle ? farm.backends.flatMap(({ name }) => planBackend(farm, name, cycle, bySite, only)) : [];
   });
 }
 
@@ -53,6 +55,7 @@ function planBackend(
   backend: string,
   cycle: Cycle,
   bySite: ReadonlyMap<string, readonly SchedulableAgent[]>,
+  only: string | undefined,
 ): Assignment[] {
   // Backends of a farm are not probed all at the same moment.
   const offset = hash(farm.name, backend) % cycle.periodMs;
@@ -62,7 +65,9 @@ function planBackend(
     const periodMs = cycle.periodMs * everyCycles;
     for (const site of [...farm.sites].sort()) {
       const key = [farm.name, backend, check.name] as const;
-      for (const { agentId, slot } of choose(bySite.get(site) ?? [], key, slots, agentsOf(check))) {
+      const there = only === undefined || site === only ? (bySite.get(site) ?? []) : [];
+      const chosen = there.length === 0 ? [] : choose(there, key, slots, agentsOf(check));
+      for (const { agentId, slot } of chosen) {
         const index = firstSlot + slot;
         const position = Math.floor(index / cycle.lanes);
         const phaseMs = (offset + position * cycle.slotMs + (index % everyCycles) * cycle.periodMs) % periodMs;

@@ -19,6 +19,8 @@ export interface Hub {
   scheduleChanged(sites: readonly string[]): void;
   /** Has one agent make a check now. False: it has no connection here. */
   runCheck(agentId: string, check: Omit<RunCheck, 'type'>): boolean;
+  /** What the return of all connections is to be spread over, should this process end. */
+  reach(): { spreadMs: number };
   /** Ends the connections of an agent that was revoked. */
   disconnect(agentId: string): void;
   /** Ends all connections; resolves when they have ended. Safe to call twice. */
@@ -30,6 +32,9 @@ export const CLOSE = { goingAway: 1001, revoked: 4401 } as const;
 
 /** Every agent asks after a random part of this: up to ten at once, a crowd at 100 a second. */
 export const jitterFor = (agents: number): number => (agents <= 10 ? 0 : Math.min(60_000, agents * 10));
+
+/** 500 connections a second, which is also what API Gateway takes; TLS handshakes of more would keep the process from everything else. */
+export const spreadFor = (agents: number): number => Math.min(300_000, agents * 2);
 
 interface Connection {
   readonly agentId: string;
@@ -102,6 +107,7 @@ export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => 
       connection?.socket.send(JSON.stringify({ type: 'check', ...check } satisfies RunCheck));
       return connection !== undefined;
     },
+    reach: () => ({ spreadMs: spreadFor(connections.size) }),
     disconnect(agentId) {
       for (const connection of connections)
         if (connection.agentId === agentId) connection.socket.close(CLOSE.revoked, 'revoked');

@@ -46,12 +46,14 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       problems: [400, 401, 413, 422],
     },
     async (c, { body }) => {
-      const { agentId, site } = c.get('agent');
-      if (!(await deps.store.recordReport(agentId, body, new Date(deps.now()).toISOString())))
-        throw new AuthError(401, `agent ${agentId} was revoked`);
-      deps.checks.reported();
+      const agent = c.get('agent');
+      const { agentId, site } = agent;
+      const at = new Date(deps.now()).toISOString();
+      if (!(await deps.store.recordReport(agent, body, at))) throw new AuthError(401, `agent ${agentId} was revoked`);
+      deps.checks.reported(agent, body, at);
       const { generation, etag } = await deps.current.snapshot(site);
-      return c.json({ site, generation, etag }, 200);
+      const schedule = (await deps.checks.schedule(agent)).etag;
+      return c.json({ site, generation, etag, schedule, ...deps.hub.reach() } satisfies Target, 200);
     },
   );
 

@@ -129,7 +129,10 @@ function revokeRoute(app: App, deps: AppDeps): void {
       problems: [401, 403, 404],
     },
     async (c, { params: { id } }) => {
-      if (!(await deps.store.deleteAgent(id))) throw new ProblemError(404, `there is no agent ${id}`);
+      const agent = await deps.store.identity(id);
+      if (agent === undefined || !(await deps.store.deleteAgent(id)))
+        throw new ProblemError(404, `there is no agent ${id}`);
+      deps.checks.gone(agent);
       deps.hub.disconnect(id);
       deps.log.info({ agent: id, actor: c.get('operator').name }, 'an agent was revoked');
       return c.body(null, 204);

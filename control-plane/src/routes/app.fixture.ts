@@ -83,6 +83,7 @@ export function testApp(): TestApp {
     checks,
     hub: {
       connected: (id) => hub.connectedIds.has(id),
+      reach: () => ({ spreadMs: 0 }),
       disconnect: (id) => hub.disconnected.push(id),
       runCheck: (agentId, check) => {
         if (hub.connectedIds.has(agentId)) hub.runs.push({ agentId, ...check });

@@ -124,6 +124,32 @@ test('a verdict of an assigned agent reaches the others, and its site is told; e
   await expect.poll(() => t.hub.rescheduled).toEqual(['milan']);
 });
 
+test('the answer to a report names the schedule, so that an agent asks only for another one', async () => {
+  const [maker] = (await assigned()) as [Enrolled];
+  const other = agents.find((a) => a !== maker) as Enrolled;
+  const body = {
+    version: '1',
+    uptimeSeconds: 1,
+    snapshot: { status: 'NONE', etag: null, generation: null, running: null },
+    backends: [],
+  };
+  const named = async () => `"${(await asAgent(other, 'POST', '/v1/agent/report', { body })).body.schedule}"`;
+  const before = await named();
+  expect(before).toBe((await schedule(other)).headers.get('etag'));
+  await report(maker, 'down', [found('down')]);
+  const after = await named();
+  expect(after).not.toBe(before);
+  expect(after).toBe((await schedule(other)).headers.get('etag'));
+});
+
+test('a revoked agent makes no check any more, and its site is told', async () => {
+  const [gone] = (await assigned()) as [Enrolled];
+  await t.ask('DELETE', `/v1/agents/${gone.agentId}`, { as: 'admin' });
+  agents = agents.filter((a) => a !== gone);
+  expect(await assigned()).toHaveLength(2);
+  await expect.poll(() => t.hub.rescheduled).toEqual(['milan']);
+});
+
 test('a verdict about a check that the agent was not to make is left out', async () => {
   const own = await assigned();
   const bystander = agents.find((a) => !own.includes(a)) as Enrolled;

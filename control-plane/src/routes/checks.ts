@@ -8,7 +8,7 @@ import {
 } from '@sipfleet/contract';
 import { z } from 'zod';
 import { BackendView, type CheckAgentView, CheckView, RunCheckResponse } from '../api.ts';
-import { type CheckPlan, type PlannedAgent, scheduleOf } from '../domain/check-plan.ts';
+import type { CheckPlan, PlannedAgent } from '../domain/check-plan.ts';
 import type { AppDeps } from './deps.ts';
 import { agentGuard, operatorGuard } from './guards.ts';
 import { etagOf, isKnown } from './preconditions.ts';
@@ -43,7 +43,7 @@ function scheduleRoute(app: App, deps: AppDeps): void {
       problems: [401],
     },
     async (c) => {
-      const { body, etag } = scheduleOf(await deps.checks.plan(), c.get('agent'));
+      const { body, etag } = await deps.checks.schedule(c.get('agent'));
       c.header('etag', etagOf(etag));
       return isKnown(c, etagOf(etag)) ? c.body(null, 304) : c.body(body, 200, { 'content-type': 'application/json' });
     },

@@ -1,5 +1,5 @@
-import type { RunCheck } from '@sipfleet/contract';
-import type { AgentRecord, ApiToken } from '../domain/identity.ts';
+import type { RunCheck, Target } from '@sipfleet/contract';
+import type { AgentIdentity, ApiToken } from '../domain/identity.ts';
 import type { SecretSealer } from '../domain/secrets.ts';
 import type { Signer } from '../domain/signing.ts';
 import type { CheckPlans } from '../store/check-plans.ts';
@@ -20,6 +20,8 @@ export interface AppDeps {
   hub: {
     connected(agentId: string): boolean;
     disconnect(agentId: string): void;
+    /** Where push sockets are if not here, and what their return is to be spread over should all be lost at once. */
+    reach(): Pick<Target, 'push' | 'spreadMs'>;
     /** False: the agent has no connection here. */
     runCheck(agentId: string, check: Omit<RunCheck, 'type'>): boolean;
   };
@@ -36,5 +38,5 @@ export interface Log {
 
 /** What guards leave for handlers. */
 export interface AppEnv {
-  Variables: { operator: ApiToken; agent: AgentRecord };
+  Variables: { operator: ApiToken; agent: AgentIdentity };
 }

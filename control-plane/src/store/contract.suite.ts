@@ -3,6 +3,7 @@ import { type AgentReport, Farm, type Resource, type Secret, Site } from '@sipfl
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ResourceChange } from '../domain/changes.ts';
 import type { StoredSpec } from '../domain/configuration.ts';
+import type { AgentRecord } from '../domain/identity.ts';
 import type { SealedSecret } from '../domain/secrets.ts';
 import { memoryKeys } from '../vault/keys.fixture.ts';
 import { createVault } from '../vault/vault.ts';
@@ -395,12 +396,24 @@ export function storeContract(open: () => Promise<Store>): void {
     test('a report is kept with its agent, and a deleted agent stays deleted', async () => {
       const agent = (await store.agents({ limit: 1 })).items[0];
       const agentId = agent?.agentId as string;
-      expect(await store.recordReport(agentId, report, LATER)).toBe(true);
-      expect(await store.agent(agentId)).toMatchObject({ version: '1.2.3', lastReportAt: LATER, report });
+      expect(await store.recordReport({ agentId, site: 'milan' }, report, LATER)).toBe(true);
+      const kept = { version: '1.2.3', lastReportAt: LATER, report };
+      expect(await store.agent(agentId)).toMatchObject(kept);
+      expect((await store.agents({ limit: 1 })).items[0]).toMatchObject(kept);
+      const identity = await store.identity(agentId);
+      expect(identity).toMatchObject({ agentId, site: 'milan', publicKey: agent?.publicKey });
+      expect(identity).not.toHaveProperty('report');
+      const there = await store.agentsAt('milan');
+      expect(there.length).toBe((await everything((page) => store.agents(page))).length);
+      const { number, name, firstSeenAt } = agent as AgentRecord;
+      const seen = { agentId, number, name, site: 'milan', firstSeenAt, lastReportAt: LATER, report };
+      expect(there.find((a) => a.agentId === agentId)).toMatchObject(seen);
+      expect(await store.agentsAt('nowhere')).toEqual([]);
       expect(await store.deleteAgent(agentId)).toBe(true);
       expect(await store.deleteAgent(agentId)).toBe(false);
-      expect(await store.recordReport(agentId, report, LATER)).toBe(false);
+      expect(await store.recordReport({ agentId, site: 'milan' }, report, LATER)).toBe(false);
       expect(await store.agent(agentId)).toBeUndefined();
+      expect((await store.agentsAt('milan')).some((a) => a.agentId === agentId)).toBe(false);
     });
 
     test('a freed number is not given to the next agent: tokens of running dialogs still name it', async () => {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   type AttributeValue,
+  BatchGetItemCommand,
   ConditionalCheckFailedException,
   CreateTableCommand,
   DeleteItemCommand,
@@ -35,7 +36,8 @@ export type Values = Readonly<Record<string, string | number | Uint8Array>>;
  * | `IDEMPOTENCY#hash` | `-`             | what was answered to a request with an Idempotency-Key         |
  * | `SNAPSHOT#hash` | `-`                | a snapshot that agents were given                              |
  * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
- * | `AGENT`       | agent id             | identity and last report                                       |
+ * | `AGENT`       | agent id             | who it is: read with each of its requests                      |
+ * | `REPORT#site` | agent id             | its last report: written once a minute, and in its site's partition, since one partition takes 1,000 writes a second |
  * | `SIGNING_KEY` | sequence, 5 digits   | a key that snapshots are signed with, its private half wrapped |
  * | `NUMBER`      | `Last`, number, 5 digits | the number given last; one item per number taken           |
  */
@@ -54,6 +56,7 @@ export const key = {
   apiToken: (hash: string) => ({ pk: `API_TOKEN#${hash}`, sk: '-' }),
   joinToken: (hash: string) => ({ pk: `JOIN_TOKEN#${hash}`, sk: '-' }),
   agent: (agentId: string) => ({ pk: 'AGENT', sk: agentId }),
+  report: (site: string, agentId: string) => ({ pk: `REPORT#${site}`, sk: agentId }),
   number: (number: number) => ({ pk: 'NUMBER', sk: digits(number, 5) }),
   signingKey: (sequence: number) => ({ pk: 'SIGNING_KEY', sk: digits(sequence, 5) }),
   lastNumber: { pk: 'NUMBER', sk: 'Last' },
@@ -121,6 +124,8 @@ export interface QueryOptions {
   after?: string;
   limit?: number;
   descending?: boolean;
+  /** What was written within the last second may be missing: half the price. */
+  lagging?: boolean;
 }
 
 /** What the store does with the table, each with its types: no mapper in between, conditions and transactions are the design. */
@@ -170,16 +175,31 @@ export function tableOf(client: DynamoDBClient, table: string) {
     return (await client.send(new GetItemCommand({ TableName, Key: keyItem(at), ConsistentRead: true }))).Item;
   }
 
+  /** Those that exist, in no order. */
+  async function getMany(keys: readonly Key[]): Promise<Item[]> {
+    const items: Item[] = [];
+    let wanted = keys.map(keyItem);
+    for (let attempt = 0; wanted.length > 0; attempt++) {
+      const Keys = wanted.slice(0, 100);
+      const output = await client.send(new BatchGetItemCommand({ RequestItems: { [TableName]: { Keys } } }));
+      items.push(...(output.Responses?.[TableName] ?? []));
+      const unread = output.UnprocessedKeys?.[TableName]?.Keys ?? [];
+      wanted = [...unread, ...wanted.slice(100)];
+      if (unread.length > 0) await delay(Math.random() * Math.min(1000, 20 * 2 ** attempt));
+    }
+    return items;
+  }
+
   /** One partition in the order of its sort keys, those after `after` that begin with `prefix`. */
   async function query(pk: string, options: QueryOptions = {}): Promise<Item[]> {
-    const { prefix = '', after, limit = Number.POSITIVE_INFINITY, descending = false } = options;
+    const { prefix = '', after, limit = Number.POSITIVE_INFINITY, descending = false, lagging = false } = options;
     const items: Item[] = [];
     let start: Item | undefined = after === undefined ? undefined : keyItem({ pk, sk: after });
     do {
       const output = await client.send(
         new QueryCommand({
           TableName,
-          ConsistentRead: true,
+          ConsistentRead: !lagging,
           ScanIndexForward: !descending,
           KeyConditionExpression: prefix === '' ? 'pk = :pk' : 'pk = :pk AND begins_with(sk, :prefix)',
           ExpressionAttributeValues: { ':pk': { S: pk }, ...(prefix === '' ? {} : { ':prefix': { S: prefix } }) },
@@ -207,7 +227,7 @@ export function tableOf(client: DynamoDBClient, table: string) {
     await single(() => client.send(new DeleteItemCommand({ TableName, Key: keyItem(at) })));
   }
 
-  return { actions, transact, get, query, put, update, remove };
+  return { actions, transact, get, getMany, query, put, update, remove };
 }
 export type Table = ReturnType<typeof tableOf>;
 

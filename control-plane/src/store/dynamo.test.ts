@@ -81,7 +81,7 @@ describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
           .slice(0, 200),
       })),
     };
-    expect(await store.recordReport('agt_1', report, at)).toBe(true);
+    expect(await store.recordReport({ agentId: 'agt_1', site: 'milan' }, report, at)).toBe(true);
     const kept = (await store.agent('agt_1'))?.report;
     expect(kept?.backends.length).toBe(20_000);
     expect(kept?.backends[19_999]).toMatchObject({ farm: 'farm-78', backend: 'pbx-31', state: 'down' });

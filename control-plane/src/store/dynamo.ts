@@ -1,7 +1,13 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { AgentReport } from '@sipfleet/contract';
-import { type AgentRecord, MAX_AGENT_NUMBER, type Role, type StoredSigningKey } from '../domain/identity.ts';
+import {
+  type AgentIdentity,
+  type AgentRecord,
+  MAX_AGENT_NUMBER,
+  type Role,
+  type StoredSigningKey,
+} from '../domain/identity.ts';
 import { backOff, changesOf, pageOf, secondsOf } from './dynamo-changes.ts';
 import { conditions, type Item, key, numberOf, type Table, tableOf, textOf } from './dynamo-table.ts';
 import { type Enrolment, type EnrolOutcome, enrolledBefore, type Store } from './store.ts';
@@ -28,14 +34,30 @@ export function openDynamoStore(client: DynamoDBClient, tableName: string): Stor
         ttl: secondsOf(expiresAt) + 86_400,
       }),
     enrol: (enrolment) => enrol(table, enrolment),
+    identity: (agentId) => identityOf(table, agentId),
     async agent(agentId) {
-      const item = await table.get(key.agent(agentId));
-      return item === undefined ? undefined : readAgent(item);
+      const identity = await identityOf(table, agentId);
+      if (identity === undefined) return undefined;
+      return withReport(identity, await table.get(key.report(identity.site, agentId)));
     },
-    agents: (page) => pageOf(table, 'AGENT', page, '', readAgent),
-    recordReport: (agentId, report, at) =>
+    async agents(page) {
+      const { items, ...more } = await pageOf(table, 'AGENT', page, '', readIdentity);
+      const reports = await table.getMany(items.map(({ site, agentId }) => key.report(site, agentId)));
+      const byId = new Map(reports.map((item) => [textOf(item, 'sk'), item]));
+      return { items: items.map((identity) => withReport(identity, byId.get(identity.agentId))), ...more };
+    },
+    agentsAt: async (site) =>
+      (await table.query(`REPORT#${site}`, { lagging: true })).map((item) => ({
+        agentId: textOf(item, 'sk'),
+        number: numberOf(item, 'number'),
+        name: textOf(item, 'name'),
+        site,
+        firstSeenAt: textOf(item, 'firstSeenAt'),
+        ...reportOf(item),
+      })),
+    recordReport: ({ agentId, site }, report, at) =>
       table.update(
-        key.agent(agentId),
+        key.report(site, agentId),
         { version: report.version, lastReportAt: at, report: packReport(report) },
         conditions.present,
       ),
@@ -58,7 +80,7 @@ async function enrol(table: Table, enrolment: Enrolment): Promise<EnrolOutcome> 
     if (token === undefined) return { status: 'unknown' };
     if (token.usedBy !== undefined) {
       const item = await table.get(key.agent(textOf(token, 'usedBy')));
-      return enrolledBefore(item === undefined ? undefined : readAgent(item), enrolment);
+      return enrolledBefore(item === undefined ? undefined : readIdentity(item), enrolment);
     }
     if (textOf(token, 'expiresAt') <= enrolment.at) return { status: 'expired' };
     const site = textOf(token, 'site');
@@ -82,6 +104,7 @@ async function enrol(table: Table, enrolment: Enrolment): Promise<EnrolOutcome> 
         { number, name, site, publicKey, ...(sealKey === null ? {} : { sealKey }), version, firstSeenAt: at },
         conditions.absent,
       ),
+      put(key.report(site, agentId), { number, name, version, firstSeenAt: at }),
     ]);
     if (done) return { status: 'enrolled', agentId, number, site };
     await backOff(attempt);
@@ -96,6 +119,7 @@ async function deleteAgent(table: Table, agentId: string): Promise<boolean> {
     const done = await table.transact([
       table.actions.remove(key.agent(agentId), conditions.present),
       table.actions.remove(key.number(numberOf(item, 'number'))),
+      table.actions.remove(key.report(textOf(item, 'site'), agentId)),
     ]);
     if (done) return true;
     await backOff(attempt);
@@ -124,8 +148,12 @@ function packReport(report: AgentReport): Uint8Array {
   return gzipSync(JSON.stringify({ ...report, backends }));
 }
 
-function readAgent(item: Item): AgentRecord {
-  const packed = item.report?.B;
+async function identityOf(table: Table, agentId: string): Promise<AgentIdentity | undefined> {
+  const item = await table.get(key.agent(agentId));
+  return item === undefined ? undefined : readIdentity(item);
+}
+
+function readIdentity(item: Item): AgentIdentity {
   return {
     agentId: textOf(item, 'sk'),
     number: numberOf(item, 'number'),
@@ -135,9 +163,17 @@ function readAgent(item: Item): AgentRecord {
     sealKey: item.sealKey?.S ?? null,
     version: textOf(item, 'version'),
     firstSeenAt: textOf(item, 'firstSeenAt'),
-    lastReportAt: item.lastReportAt?.S ?? null,
-    report: packed === undefined ? null : (JSON.parse(gunzipSync(packed).toString()) as AgentReport),
   };
+}
+
+function reportOf(item: Item | undefined): Pick<AgentRecord, 'lastReportAt' | 'report'> {
+  const packed = item?.report?.B;
+  const report = packed === undefined ? null : (JSON.parse(gunzipSync(packed).toString()) as AgentReport);
+  return { lastReportAt: item?.lastReportAt?.S ?? null, report };
+}
+
+function withReport(identity: AgentIdentity, item: Item | undefined): AgentRecord {
+  return { ...identity, version: item?.version?.S ?? identity.version, ...reportOf(item) };
 }
 
 function readSigningKey(item: Item): StoredSigningKey {

@@ -77,6 +77,7 @@ export const MIGRATIONS: readonly ((db: DatabaseSync) => void)[] = [
     db.exec(CHANGE_SETS);
     chainAudit(db);
   },
+  (db) => db.exec('CREATE INDEX agent_site ON agent (site)'),
 ];
 
 /** Version 2. */

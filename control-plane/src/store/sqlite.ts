@@ -1,7 +1,13 @@
 import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { AgentReport } from '@sipfleet/contract';
-import { type AgentRecord, type ApiToken, MAX_AGENT_NUMBER, type StoredSigningKey } from '../domain/identity.ts';
+import {
+  type AgentIdentity,
+  type AgentRecord,
+  type ApiToken,
+  MAX_AGENT_NUMBER,
+  type StoredSigningKey,
+} from '../domain/identity.ts';
 import { changesOf, pageOf, type Row, type Sql } from './sqlite-changes.ts';
 import { MIGRATIONS, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
 import { type Enrolment, type EnrolOutcome, enrolledBefore, type Store } from './store.ts';
@@ -97,6 +103,11 @@ export function openSqliteStore(file: string): Store {
       });
     },
     enrol: async (enrolment) => transaction('IMMEDIATE', () => enrol(enrolment)),
+    async identity(agentId) {
+      const row = one(`SELECT ${IDENTITY} FROM agent WHERE agent_id = ?`, agentId);
+      return row === undefined ? undefined : readIdentity(row);
+    },
+    agentsAt: async (site) => many('SELECT * FROM agent WHERE site = ? ORDER BY agent_id', site).map(readAgent),
     async agent(agentId) {
       const row = one('SELECT * FROM agent WHERE agent_id = ?', agentId);
       return row === undefined ? undefined : readAgent(row);
@@ -105,7 +116,7 @@ export function openSqliteStore(file: string): Store {
       const sql = 'SELECT * FROM agent WHERE agent_id > ? ORDER BY agent_id LIMIT ?';
       return pageOf(many(sql, cursor, limit + 1), limit, 'agent_id', readAgent);
     },
-    recordReport: async (agentId, report, at) =>
+    recordReport: async ({ agentId }, report, at) =>
       run(
         'UPDATE agent SET report = ?, version = ?, last_report_at = ? WHERE agent_id = ?',
         ...[JSON.stringify(report), report.version, at, agentId],
@@ -160,7 +171,10 @@ function readApiToken(row: Row): ApiToken {
   };
 }
 
-function readAgent(row: Row): AgentRecord {
+/** All that {@link readIdentity} reads: reports are long, and not needed to know who asks. */
+const IDENTITY = 'agent_id, number, name, site, public_key, seal_key, version, first_seen_at';
+
+function readIdentity(row: Row): AgentIdentity {
   return {
     agentId: String(row.agent_id),
     number: Number(row.number),
@@ -170,6 +184,12 @@ function readAgent(row: Row): AgentRecord {
     sealKey: text(row.seal_key),
     version: String(row.version),
     firstSeenAt: String(row.first_seen_at),
+  };
+}
+
+function readAgent(row: Row): AgentRecord {
+  return {
+    ...readIdentity(row),
     lastReportAt: text(row.last_report_at),
     report: row.report === null ? null : (JSON.parse(String(row.report)) as AgentReport),
   };

@@ -1,7 +1,14 @@
 import type { AgentReport, Farm, Kind, SecretView, Site, TokenKey } from '@sipfleet/contract';
 import type { AuditChange, AuditEntry, AuditEvent, AuditHead } from '../audit-chain.ts';
 import type { Configuration, Departures, StoredResource, StoredSpec } from '../domain/configuration.ts';
-import type { AgentRecord, ApiToken, JoinToken, StoredSigningKey } from '../domain/identity.ts';
+import type {
+  AgentIdentity,
+  AgentRecord,
+  ApiToken,
+  JoinToken,
+  SiteAgent,
+  StoredSigningKey,
+} from '../domain/identity.ts';
 
 /**
  * What the control plane remembers. Two implementations, sqlite.ts and dynamo.ts, held to one behaviour by contract.suite.ts.
@@ -53,11 +60,14 @@ export interface Store {
    */
   enrol(enrolment: Enrolment): Promise<EnrolOutcome>;
 
+  identity(agentId: string): Promise<AgentIdentity | undefined>;
   agent(agentId: string): Promise<AgentRecord | undefined>;
+  /** All agents of a site, by id. May lag a second behind the last report. */
+  agentsAt(site: string): Promise<SiteAgent[]>;
   /** By id. */
   agents(page: PageRequest): Promise<PageOf<AgentRecord>>;
   /** False: there is no such agent (any more). Never brings one back. */
-  recordReport(agentId: string, report: AgentReport, at: string): Promise<boolean>;
+  recordReport(agent: Pick<AgentIdentity, 'agentId' | 'site'>, report: AgentReport, at: string): Promise<boolean>;
   /** The `x` of the X25519 JWK that Secrets are sealed to from now on. False: there is no such agent. */
   setSealKey(agentId: string, sealKey: string): Promise<boolean>;
   /** False: there was no such agent. Its number becomes free. */
@@ -200,7 +210,7 @@ export type EnrolOutcome =
   | { status: 'unknown' | 'used' | 'expired' | 'site-gone' | 'full' };
 
 /** What a join token that was used already still gives: its agent, to the holder of the same key. */
-export function enrolledBefore(agent: AgentRecord | undefined, enrolment: Enrolment): EnrolOutcome {
+export function enrolledBefore(agent: AgentIdentity | undefined, enrolment: Enrolment): EnrolOutcome {
   if (agent === undefined || agent.publicKey !== enrolment.publicKey) return { status: 'used' };
   return { status: 'enrolled', agentId: agent.agentId, number: agent.number, site: agent.site };
 }
