@@ -118,6 +118,7 @@ export class Agent {
     const log = this.#log;
     const runtime: Runtime = new Runtime({
       agent,
+      delays: () => this.#metrics?.delays,
       workers: { count, mailboxes: createMailboxes(count), datapath, log },
       health: {
         probe: createProber(() => runtime.secrets),
@@ -181,6 +182,7 @@ export class Agent {
         },
         disagreements: () => this.#checkLink?.disagreements ?? [],
         link: () => this.#link?.status,
+        calls: () => ({ farms: runtime.watch.calls.farms.list(), eventsLost: runtime.watch.lost }),
         pushes: () => this.#pushes?.views() ?? [],
       },
       { version: VERSION, node: process.version, datapath: this.#options.datapath },
@@ -233,6 +235,7 @@ export class Agent {
         if (schedule !== undefined) checks.heard(schedule);
         push.heard(target);
       },
+      traffic: () => runtime.traffic(),
       version: VERSION,
       address: this.#options.address,
       clock: CLOCK,

@@ -198,7 +198,12 @@ export interface Mailbox {
 
 /** Control thread → data thread. Prepare binds; commit swaps between batches; both are answered. */
 export type WorkerCommand =
-  | { type: 'prepare'; plan: import('./plan.ts').Plan; counters: SharedArrayBuffer }
+  | {
+      type: 'prepare';
+      plan: import('./plan.ts').Plan;
+      counters: SharedArrayBuffer /** Names the plan in events. */;
+      serial: number;
+    }
   | { type: 'commit'; etag: string }
   | { type: 'abort'; etag: string }
   | { type: 'close' };
@@ -223,6 +228,8 @@ export interface WorkerStart {
   peers: SharedArrayBuffer;
   /** Shared memory of which connections are open, made by transport/open-connections.ts. */
   openConnections: SharedArrayBuffer;
+  /** Memory of this worker's ring, made by telemetry/events.ts. */
+  events: SharedArrayBuffer;
   /** `auto`: ffi where koffi and Linux are there, else dgram. */
   datapath: 'auto' | 'ffi' | 'dgram';
   /** 16 bytes, the same in every worker of this process; seeds hashes that need not agree across agents. */

@@ -24,6 +24,9 @@ import {
 import { type Plan, STATE } from './plan.ts';
 import { type Secrets, TRANSPORT, type TransportName } from './ports.ts';
 import type { AgentStatus } from './telemetry/admin.ts';
+import type { Delays } from './telemetry/calls/delays.ts';
+import { type Traffic, trafficOf } from './telemetry/calls/traffic.ts';
+import { CallWatch } from './telemetry/calls/watch.ts';
 import { portTaken } from './transport/probe.ts';
 import { Workers, type WorkersOptions } from './workers.ts';
 
@@ -34,6 +37,8 @@ export interface RuntimeOptions {
   agent: { number: number; address: string };
   workers: WorkersOptions;
   health: HealthPorts;
+  /** Where the times of calls are handed in, once it is there. */
+  delays?(): Delays | undefined;
 }
 
 export interface Applied {
@@ -46,6 +51,10 @@ export interface Applied {
 /** What runs: data threads and health checks, always of the same snapshot. */
 export class Runtime {
   readonly workers: Workers;
+  /** Sessions and registrations, by what the data threads tell. */
+  readonly watch: CallWatch;
+  /** Probes that failed, by farm. */
+  readonly #checksFailed = new Map<string, number>();
   readonly #health: HealthSchedule;
   readonly #options: RuntimeOptions;
   #applied: Applied | undefined;
@@ -54,9 +63,24 @@ export class Runtime {
 
   constructor(options: RuntimeOptions) {
     this.#options = options;
-    this.workers = new Workers(options.workers);
+    this.workers = new Workers({
+      ...options.workers,
+      beforeCommit: (plan, serial) => this.watch.use(plan, serial),
+    });
+    const { delays = () => undefined } = options;
+    this.watch = new CallWatch(this.workers.eventRings, {
+      registration: (...args) => delays()?.registration(...args),
+      sessionRequest: (...args) => delays()?.sessionRequest(...args),
+      sessionDisconnect: (...args) => delays()?.sessionDisconnect(...args),
+      sessionDuration: (...args) => delays()?.sessionDuration(...args),
+    });
     this.#health = new HealthSchedule({
       ...options.health,
+      probed: (report) => {
+        const { farm, result } = report;
+        if (result === 'failure') this.#checksFailed.set(farm, (this.#checksFailed.get(farm) ?? 0) + 1);
+        options.health.probed(report);
+      },
       changed: (health) => {
         this.workers.setState(health.farm, health.backend, STATE[health.state]);
         options.health.changed(health);
@@ -120,7 +144,14 @@ export class Runtime {
     }));
   }
 
+  /** Each farm's traffic since the start, for the report to the control plane. */
+  traffic(): Traffic[] {
+    this.watch.drain();
+    return this.watch.calls.farms.list().map((farm) => trafficOf(farm, this.#checksFailed.get(farm.name) ?? 0));
+  }
+
   async close(): Promise<void> {
+    this.watch.close();
     await Promise.all([this.#health.close(), this.workers.close()]);
   }
 

@@ -8,6 +8,7 @@ import { Peers } from './proxy/peers.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
+import { EventWriter } from './telemetry/events.ts';
 import { DROP } from './telemetry/slab.ts';
 import { createCounts } from './transport/counts.ts';
 import { openMailbox } from './transport/mailbox.ts';
@@ -40,6 +41,8 @@ const TIMER_MS = 10;
 interface Running {
   runtime: Runtime;
   proxy: SipProxy;
+  /** Names the plan in events. */
+  serial: number;
   counters: SlabCounters;
   /** Listener of the plan by socket handle, and by mark. */
   byHandle: (Listener | undefined)[];
@@ -62,6 +65,7 @@ const streams = createStreamTransport({
 });
 const mail = openMailbox(start.mailboxes, start.workers, start.index, afterOthers);
 const post = new Post(mail);
+const events = new EventWriter(start.events);
 const sockets = new DataThreadSockets(udp, streams);
 /** Requests under way at once, per data thread: some 2 KB each beside the message. */
 const MAX_TRANSACTIONS = 50_000;
@@ -200,15 +204,15 @@ function takeCounts(): void {
 async function command(message: WorkerCommand): Promise<WorkerEvent | undefined> {
   switch (message.type) {
     case 'prepare': {
-      const { plan, counters } = message;
+      const { plan, counters, serial } = message;
       try {
         const ports = await sockets.prepare(plan);
         const runtime = buildRuntime(plan, start.index, start.workers);
         if (plan.farms.some((farm) => farm.stateful)) exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
         const slab = new SlabCounters(plan, counters);
-        const proxy = new SipProxy(runtime, output, slab, exchanges);
+        const proxy = new SipProxy(runtime, output, slab, exchanges, events);
         const byMark = new Map(runtime.listeners.map((l) => [l.mark, l]));
-        next = { runtime, counters: slab, proxy, byHandle: [], byMark };
+        next = { runtime, counters: slab, proxy, serial, byHandle: [], byMark };
         return { type: 'prepared', etag: plan.etag, ports };
       } catch (error) {
         await sockets.abort();
@@ -218,6 +222,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
     case 'commit': {
       takeCounts();
       running = next!;
+      events.plan = running.serial;
       running.counters.takeTransport(counts);
       for (const listener of running.runtime.listeners) {
         listener.handle = sockets.nextHandle(listener.index);

@@ -7,6 +7,7 @@ import type { Plan, StateCode } from './plan.ts';
 import type { WorkerStart } from './ports.ts';
 import { createFlows } from './proxy/flows.ts';
 import { createPeers, type Peer, Peers } from './proxy/peers.ts';
+import { createEventRing } from './telemetry/events.ts';
 import { CounterTotals, layoutOf, type Totals } from './telemetry/totals.ts';
 import { createOpenConnections } from './transport/open-connections.ts';
 
@@ -16,6 +17,8 @@ export interface WorkersOptions {
   mailboxes: SharedArrayBuffer;
   datapath: WorkerStart['datapath'];
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
+  /** Called before the threads commit a plan: what they tell from then on names it by `serial`. */
+  beforeCommit?: (plan: Plan, serial: number) => void;
   /** What a data thread runs. */
   script?: URL;
   /** How long a thread may take to answer before it is held to be stuck, in milliseconds. */
@@ -29,6 +32,8 @@ interface Slot {
   bornAt: number;
   /** Deaths in a row, none of which was preceded by a minute of service. */
   deaths: number;
+  /** What its threads tell about calls. */
+  events: SharedArrayBuffer;
   /** Counters of the plan that its thread runs; undefined while it runs none. */
   counters: SharedArrayBuffer | undefined;
   revival?: NodeJS.Timeout;
@@ -40,6 +45,7 @@ const CLOSE_MS = 3_000;
 /** The data threads as one: all run the same plan or are on their way to it. */
 export class Workers {
   readonly #options: Required<WorkersOptions>;
+  #serial = 0;
   readonly #seed = randomBytes(16);
   readonly #flows = createFlows();
   readonly #peers = createPeers();
@@ -55,13 +61,19 @@ export class Workers {
 
   /** Starts the threads; they serve from the first {@link apply} on. */
   constructor(options: WorkersOptions) {
-    this.#options = { script: new URL('./worker.ts', import.meta.url), deadlineMs: 10_000, ...options };
+    this.#options = {
+      script: new URL('./worker.ts', import.meta.url),
+      deadlineMs: 10_000,
+      beforeCommit: () => {},
+      ...options,
+    };
     this.#openConnections = createOpenConnections(options.count);
     this.#slots = Array.from({ length: options.count }, (_, index) => ({
       index,
       thread: undefined,
       bornAt: 0,
       deaths: 0,
+      events: createEventRing(),
       counters: undefined,
     }));
     for (const slot of this.#slots) this.#spawn(slot);
@@ -75,6 +87,11 @@ export class Workers {
   /** Really bound ports, in the order of `plan.listeners`. */
   get ports(): readonly number[] {
     return this.#ports;
+  }
+
+  /** Memory of the event rings, one per thread. */
+  get eventRings(): readonly SharedArrayBuffer[] {
+    return this.#slots.map((slot) => slot.events);
   }
 
   /** Threads that run the plan, and how many died so far. */
@@ -130,18 +147,21 @@ export class Workers {
   }
 
   async #apply(plan: Plan): Promise<void> {
+    const serial = (this.#serial + 1) & 0xffff;
     const prepared = this.#slots.map((slot) => {
       const thread = slot.thread ?? this.#spawn(slot);
       return { slot, thread, counters: new SharedArrayBuffer(layoutOf(plan).bytes) };
     });
     const answers = await Promise.allSettled(
-      prepared.map(({ thread, counters }) => this.#prepare(thread, plan, counters)),
+      prepared.map(({ thread, counters }) => this.#prepare(thread, plan, counters, serial)),
     );
     const reasons = answers.flatMap((a) => (a.status === 'rejected' ? [(a.reason as Error).message] : []));
     if (reasons.length > 0) {
       for (const { thread } of prepared) thread.tell({ type: 'abort', etag: plan.etag });
       throw new AgentError('PLAN', [...new Set(reasons)].join('; '));
     }
+    this.#serial = serial;
+    this.#options.beforeCommit(plan, serial);
     // From here on there is no way back: some threads may have committed. One that fails is restarted with the new plan.
     const committed = await Promise.all(prepared.map(({ thread }) => this.#commit(thread, plan.etag)));
     for (const { counters } of this.#slots) if (counters) this.#totals.fold(counters);
@@ -152,8 +172,12 @@ export class Workers {
       slot.counters = committed[i] && slot.thread === thread ? counters : undefined;
   }
 
-  async #prepare(thread: DataThread, plan: Plan, counters: SharedArrayBuffer): Promise<number[]> {
-    const { ports } = await thread.ask({ type: 'prepare', plan, counters }, 'prepared', this.#options.deadlineMs);
+  async #prepare(thread: DataThread, plan: Plan, counters: SharedArrayBuffer, serial: number): Promise<number[]> {
+    const { ports } = await thread.ask(
+      { type: 'prepare', plan, counters, serial },
+      'prepared',
+      this.#options.deadlineMs,
+    );
     return ports;
   }
 
@@ -175,6 +199,7 @@ export class Workers {
       peers: this.#peers,
       openConnections: this.#openConnections,
       seed: this.#seed,
+      events: slot.events,
     };
     const thread = new DataThread(script, { index: slot.index, workers: count, datapath, ...shared });
     slot.thread = thread;
@@ -203,7 +228,7 @@ export class Workers {
     const counters = new SharedArrayBuffer(layoutOf(plan).bytes);
     const thread = this.#spawn(slot);
     try {
-      await this.#prepare(thread, plan, counters);
+      await this.#prepare(thread, plan, counters, this.#serial);
     } catch (error) {
       return thread.kill((error as Error).message);
     }

@@ -7,6 +7,7 @@ import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
 import { capExpires } from './expires.ts';
 import { addContentLength } from './length.ts';
+import { responsePassed } from './observe.ts';
 import type { Listener } from './runtime.ts';
 
 /** Passes the response in ctx.message to the client of its exchange, by what we know of it and not by what the Vias say. Leaves the text in ctx.splice. */
@@ -16,6 +17,7 @@ export function passToClient(ctx: Context, exchange: Exchange): boolean {
   const leaving = exchange.listener;
   const readable = via.parse(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
   const problem = readable ? takeOwnVia(ctx, line, leaving) : DROP.malformed;
+  if (problem < 0) responsePassed(ctx);
   if (problem >= 0) counters.drop(problem);
   else if (!toClient(ctx, exchange)) counters.drop(DROP.unknown_flow);
   return problem < 0;

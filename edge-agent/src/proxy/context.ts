@@ -58,11 +58,43 @@ export interface Counters {
   sought(backend: number): void;
 }
 
+/** Where facts about calls go, see proxy/observe.ts; numbers only, nothing waits. Built by worker.ts over telemetry/events.ts. */
+export interface CallEvents {
+  /** False: nobody listens, and nothing is to be found out for it. */
+  readonly active: boolean;
+  request(
+    method: number,
+    call: number,
+    key: number,
+    transaction: number,
+    farm: number,
+    leg: number,
+    flags: number,
+    backend: number,
+    source: number,
+    start: number,
+    binding: number,
+  ): void;
+  response(method: number, call: number, key: number, status: number, value: number): void;
+  answered(method: number, call: number, transaction: number, farm: number, flags: number, status: number): void;
+  failover(method: number, call: number, key: number, status: number): void;
+}
+
+const nothing = (): void => {};
+export const NO_EVENTS: CallEvents = {
+  active: false,
+  request: nothing,
+  response: nothing,
+  answered: nothing,
+  failover: nothing,
+};
+
 /** Everything that handling one message needs, made once per worker and reused for every message. */
 export interface Context {
   runtime: Runtime;
   output: Output;
   counters: Counters;
+  events: CallEvents;
   message: MessageView;
   via: ViaView;
   uri: UriView;
@@ -80,6 +112,8 @@ export interface Context {
   loop: number;
   /** Key of the client transaction that was forwarded last. */
   branch: number;
+  /** Key of the client transaction that the response at hand belongs to. */
+  answering: number;
   /** Key of the server transaction to be made for the request at hand; 0: none. */
   serverKey: number;
   /** The backend that an earlier copy of the request went to, −1 if none. */
@@ -98,11 +132,13 @@ export function createContext(
   output: Output,
   counters: Counters,
   exchanges: Exchanges | undefined,
+  events: CallEvents,
 ): Context {
   return {
     runtime,
     output,
     counters,
+    events,
     message: new MessageView(),
     via: new ViaView(),
     uri: new UriView(),
@@ -115,6 +151,7 @@ export function createContext(
     registered: createRegistered(),
     loop: 0,
     branch: 0,
+    answering: 0,
     serverKey: 0,
     preferred: -1,
     startSecond: 0,

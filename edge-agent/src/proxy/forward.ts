@@ -11,6 +11,7 @@ import { type Context, HOP } from './context.ts';
 import { prepareFlow, putFlow } from './flow.ts';
 import { writeAck, writeCancel } from './hop.ts';
 import { addContentLength } from './length.ts';
+import { requestSent } from './observe.ts';
 import { type Listener, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
 import { noteSource, responsePort } from './via.ts';
@@ -59,6 +60,7 @@ export function forwardToBackend(
   }
   write(ctx, from, leaving, SIDE.backends, arena, start);
   copyEndpoint(target, chosen.endpoint);
+  if (ctx.hop === HOP.request) requestSent(ctx, incoming, backend, source, !fresh);
   if (target.transport === TRANSPORT.udp) output.datagram(leaving, target, ctx.splice);
   else output.dial(leaving, target, ctx.splice);
 }

@@ -2,7 +2,7 @@ import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { HEADER } from '../sip/header.ts';
 import { PARSE } from '../sip/message.ts';
 import { DROP } from '../telemetry/slab.ts';
-import { type Context, type Counters, createContext, type Output } from './context.ts';
+import { type CallEvents, type Context, type Counters, createContext, NO_EVENTS, type Output } from './context.ts';
 import type { Exchanges } from './exchange.ts';
 import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
@@ -21,8 +21,14 @@ export class SipProxy {
   readonly #context: Context;
 
   /** `exchanges` outlive a plan: what began under the one before is ended by this one. Without, every message is forwarded statelessly. */
-  constructor(runtime: Runtime, output: Output, counters: Counters, exchanges?: Exchanges) {
-    this.#context = createContext(runtime, output, counters, exchanges);
+  constructor(
+    runtime: Runtime,
+    output: Output,
+    counters: Counters,
+    exchanges?: Exchanges,
+    events: CallEvents = NO_EVENTS,
+  ) {
+    this.#context = createContext(runtime, output, counters, exchanges, events);
   }
 
   /** Fires the transaction timers that are due. */

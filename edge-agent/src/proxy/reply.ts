@@ -7,6 +7,7 @@ import { METHOD } from '../sip/method.ts';
 import { put, putDecimal, toBytes, toText } from '../sip/text.ts';
 import type { LocalStatus } from '../telemetry/slab.ts';
 import type { Context } from './context.ts';
+import { answeredHere } from './observe.ts';
 import type { Listener } from './runtime.ts';
 import { noteSource, responsePort } from './via.ts';
 
@@ -60,6 +61,7 @@ export function reply(
   const viaLine = message.first[HEADER.via]!;
   if (!via.parse(bytes, message.valueStart[viaLine]!, message.valueEnd[viaLine]!)) return;
   noteSource(bytes, via, from, arena, edits);
+  answeredHere(ctx, incoming, status);
 
   const start = arena.used;
   let at = put(arena.bytes, start, VERSION);

@@ -8,6 +8,7 @@ import { takeOwnVia } from './back.ts';
 import type { Context } from './context.ts';
 import { createRegistered, readFlow } from './flow.ts';
 import { createClientFlow } from './flows.ts';
+import { responsePassed } from './observe.ts';
 import { type FarmRuntime, type Listener, type Runtime, SOURCE } from './runtime.ts';
 import { onResponse } from './stateful.ts';
 import { isPeer, peerEndpoint, sourceOf } from './to-client.ts';
@@ -39,9 +40,10 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   const line = message.first[HEADER.via]!;
   if (!via.parse(bytes, message.valueStart[line]!, message.valueEnd[line]!)) return counters.drop(DROP.malformed);
   if (!readBranch(bytes, via.branchStart, via.branchEnd)) return counters.drop(DROP.forged_branch);
+  ctx.answering = branchKey();
   if (message.method === METHOD.REGISTER && !handedOver) learnFlow(ctx, from, incoming);
-  const exchange = ctx.exchanges?.byBranch(branchKey());
-  if (exchange !== undefined) return onResponse(ctx, exchange, branchKey());
+  const exchange = ctx.exchanges?.byBranch(ctx.answering);
+  if (exchange !== undefined) return onResponse(ctx, exchange, ctx.answering);
   const leaving = farm.listeners[readBack.listener];
   if (leaving === undefined) return counters.drop(DROP.no_route);
 
@@ -55,6 +57,7 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   if (!found) return counters.drop(DROP.no_route);
   if (!verifyBranch(farm.keys, back)) return counters.drop(DROP.forged_branch);
   if (keeper !== runtime.worker) return ctx.output.handOver(keeper, incoming, from, bytes, message.start, message.end);
+  responsePassed(ctx);
 
   target.transport = leaving.plan.transport;
   target.ip0 = back.ip0;

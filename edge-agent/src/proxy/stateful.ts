@@ -9,6 +9,7 @@ import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
 import { forwardToBackend } from './forward.ts';
 import { releaseOf } from './hop.ts';
+import { failedOver } from './observe.ts';
 import { EXTRA, reply } from './reply.ts';
 import { choose, elsewhere, reload } from './target.ts';
 import { forwardToClient } from './to-client.ts';
@@ -223,8 +224,8 @@ const isMisplaced = (status: number): boolean => status === 404 || status === 48
 
 /** Tries another candidate where the status asks for it; false: it is passed on. What a phone itself says after it rang stands. */
 function triedElsewhere(ctx: Context, exchange: Exchange, attempt: Attempt, status: number): boolean {
-  if (exchange.listener.farm.plan.failover.codes.includes(status)) return tryNext(ctx, exchange);
-  return isMisplaced(status) && !attempt.ringing && tryNext(ctx, exchange, true);
+  if (exchange.listener.farm.plan.failover.codes.includes(status)) return tryNext(ctx, exchange, status);
+  return isMisplaced(status) && !attempt.ringing && tryNext(ctx, exchange, status, true);
 }
 
 /** The client was told a final failure, which stands in ctx.splice: retransmitted and acknowledged, if an INVITE's (RFC 3261 §17.2.1). */
@@ -243,10 +244,10 @@ function failed(ctx: Context, exchange: Exchange, status: number): void {
 }
 
 /**
- * Gives the current attempt up for the next candidate; `misplaced`: only for one where the callee may be registered instead.
+ * Gives the current attempt up for the next candidate. `status`: what it answered, 0: nothing; `misplaced`: only for one where the callee may be registered instead.
  * False where there is none: nothing has changed then.
  */
-function tryNext(ctx: Context, exchange: Exchange, misplaced = false): boolean {
+function tryNext(ctx: Context, exchange: Exchange, status = 0, misplaced = false): boolean {
   if (!exchange.fresh || exchange.count === MAX_ATTEMPTS) return false;
   const before = exchange.current;
   const { bytes, start, end } = ctx.message;
@@ -263,6 +264,7 @@ function tryNext(ctx: Context, exchange: Exchange, misplaced = false): boolean {
   if (!reload(ctx, exchange)) return false;
   forwardToBackend(ctx, exchange.from, exchange.listener, backend, exchange.source, true);
   ctx.exchanges!.attempt(exchange, ctx.branch, backend);
+  failedOver(ctx, before.key, status);
   if (ctx.runtime === exchange.listener.farm.runtime) {
     const { global } = exchange.listener.farm.backends[before.backend]!;
     if (misplaced) ctx.counters.sought(global);

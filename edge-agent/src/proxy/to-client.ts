@@ -2,9 +2,10 @@ import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
-import type { Context } from './context.ts';
+import { type Context, HOP } from './context.ts';
 import { createClientFlow } from './flows.ts';
 import { CREATES_DIALOG, fillToken, putRecordRoutes, putUri, putVia, RECORD_ROUTE, write } from './forward.ts';
+import { requestSent } from './observe.ts';
 import { type FarmRuntime, type Listener, outgoing, SIDE, SOURCE } from './runtime.ts';
 import { readToken, type Token } from './token.ts';
 
@@ -31,6 +32,7 @@ export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener
     else return false;
   }
   write(ctx, from, leaving, SIDE.clients, arena, start);
+  if (ctx.hop === HOP.request) requestSent(ctx, incoming, -1, source, true);
   copyEndpoint(target, token.client);
   if (datagram) {
     output.datagram(leaving, target, ctx.splice);
@@ -92,6 +94,7 @@ function forwardToPeer(ctx: Context, from: Endpoint, incoming: Listener, source:
     arena.used = putUri(arena, RECORD_ROUTE, dialogToken(ctx, incoming, source), incoming, SIDE.backends);
   edits.reset();
   write(ctx, from, leaving, SIDE.backends, arena, start);
+  if (ctx.hop === HOP.request) requestSent(ctx, incoming, -1, source, true);
   peerEndpoint(ctx, leaving, token.agent);
   output.datagram(leaving, target, ctx.splice);
   return true;

@@ -142,6 +142,18 @@ export function finish(hash: number): number {
 }
 
 /** Unkeyed 32-bit hash of `bytes[start, end)`; unsigned. */
+/** 51 bits in one number, for tables with more entries than 32 bits keep apart. Like {@link hash32} not keyed. */
+export function hash51(bytes: Uint8Array, start: number, end: number): number {
+  let low = MIX_SEED;
+  let high = 0x41c6ce57;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i]!;
+    low = Math.imul(low ^ byte, 0x01000193);
+    high = Math.imul(high ^ byte, 0x5f356495);
+  }
+  return (finish(high) & 0x7ffff) * 4294967296 + finish(low);
+}
+
 export function hash32(bytes: Uint8Array, start: number, end: number): number {
   let h = MIX_SEED;
   for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193);

@@ -78,6 +78,7 @@ function metricsOf(more: Partial<MetricsSource> = {}, identity?: Identity): Agen
       snapshot: () => ({ failures: 0 }),
       disagreements: () => [],
       link: () => undefined,
+      calls: () => ({ farms: [], eventsLost: 0 }),
       pushes: () => [],
       ...more,
     },

@@ -1,5 +1,8 @@
 import { setImmediate as pause } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { fillCalls } from './call-metrics.ts';
+import type { Delays } from './calls/delays.ts';
+import type { FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
@@ -17,6 +20,7 @@ export interface MetricsSource {
   disagreements(): readonly { farm: string; backend: string; down: number }[];
   /** Undefined where there is no control plane. */
   link(): { connected: boolean; reconnects: number } | undefined;
+  calls(): { farms: readonly FarmCalls[]; eventsLost: number };
   /** None where nothing is pushed. */
   pushes(): readonly ExporterView[];
 }
@@ -76,6 +80,15 @@ export class AgentMetrics {
   readonly #source: MetricsSource;
   readonly #build: Build;
   readonly #identity: Labels;
+  /** Where calls hand in what they took, as it happens. */
+  readonly delays: Delays = {
+    registration: (farm, seconds) => this.#metric<Histogram>('registrationDelay').observe({ farm }, seconds),
+    sessionRequest: (farm, origin, result, seconds) =>
+      this.#metric<Histogram>('sessionDelay').observe({ farm, origin, result }, seconds),
+    sessionDisconnect: (farm, seconds) => this.#metric<Histogram>('disconnectDelay').observe({ farm }, seconds),
+    sessionDuration: (farm, origin, seconds) =>
+      this.#metric<Histogram>('sessionDuration').observe({ farm, origin }, seconds),
+  };
   readonly #checks = new Map<string, { labels: Labels; count: number }>();
 
   constructor(source: MetricsSource, build: Build, identity?: Identity) {
@@ -132,6 +145,7 @@ export class AgentMetrics {
     return [
       () => this.#collectListeners(totals),
       () => this.#collectBackends(totals),
+      () => this.#collectCalls(),
       () => this.#collectStates(backends),
       () => this.#collectChecks(backends),
       () => this.#collectDisagreements(),
@@ -221,6 +235,12 @@ export class AgentMetrics {
       'soughtElsewhere',
       each((b) => b.sought),
     );
+  }
+
+  #collectCalls(): void {
+    const { farms, eventsLost } = this.#source.calls();
+    fillCalls(farms, (key, series) => this.#fill(key, series));
+    this.#fill('eventsLost', [[{}, eventsLost]]);
   }
 
   #collectStates(backends: ReturnType<MetricsSource['backends']>): void {

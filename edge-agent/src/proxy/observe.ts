@@ -1,0 +1,94 @@
+import { hash32, hash51 } from '../sip/hash.ts';
+import { HEADER } from '../sip/header.ts';
+import { METHOD } from '../sip/method.ts';
+import { binding, grantedExpiry, readBinding } from './binding.ts';
+import type { Context } from './context.ts';
+import { type Listener, SOURCE } from './runtime.ts';
+
+/**
+ * What the control thread is told about calls: facts of the message at hand, as numbers. It puts them together (telemetry/calls); here
+ * nothing is kept, so a stateless farm tells as much as a stateful one.
+ */
+
+/** Methods that session and registration statistics are made from (RFC 6076), and UPDATE, which says that a dialog still stands. */
+const OBSERVED = new Uint8Array(16);
+for (const method of [METHOD.INVITE, METHOD.BYE, METHOD.REGISTER, METHOD.UPDATE]) OBSERVED[method] = 1;
+
+// As in telemetry/events.ts, which the packet path does not import.
+const FROM_CLIENT = 0;
+const TO_CLIENT = 1;
+const BETWEEN = 2;
+const IN_DIALOG = 1;
+const CREDENTIALS = 2;
+const UNREGISTER = 4;
+
+/** The request in ctx.message was forwarded under the branch ctx.branch. `backend`: −1 to a client. `token`: one in it decided. */
+export function requestSent(ctx: Context, incoming: Listener, backend: number, source: number, token: boolean): void {
+  const { message, events } = ctx;
+  const { method } = message;
+  // What a peer agent passes on was told by it.
+  if (!events.active || OBSERVED[method] !== 1 || source === SOURCE.peer || ctx.runtime !== incoming.farm.runtime)
+    return;
+  const dialog = message.hasToTag;
+  let flags = flagsOf(ctx);
+  let bound = 0;
+  if (method === METHOD.REGISTER && readBinding(message)) {
+    bound = binding.hash;
+    if (binding.removed) flags |= UNREGISTER;
+  }
+  const known = token && dialog && !ctx.token.path;
+  let leg = source >= 0 ? TO_CLIENT : FROM_CLIENT;
+  if (source >= 0 && backend >= 0) leg = BETWEEN;
+  else if (known) leg = ctx.token.initiatorIsBackend ? TO_CLIENT : FROM_CLIENT;
+  events.request(
+    method,
+    callOf(ctx),
+    ctx.branch,
+    transactionOf(ctx),
+    incoming.plan.farm,
+    leg,
+    flags,
+    backend,
+    source,
+    known ? ctx.token.start : -1,
+    bound,
+  );
+}
+
+/** The response in ctx.message, which belongs to the attempt ctx.answering, is passed on. */
+export function responsePassed(ctx: Context): void {
+  const { message, events } = ctx;
+  const { method, status } = message;
+  if (!events.active || OBSERVED[method] !== 1 || status === 100) return;
+  const stored = method === METHOD.REGISTER && status >= 200 && status < 300;
+  events.response(method, callOf(ctx), ctx.answering, status, stored ? grantedExpiry(message) : 0);
+}
+
+/** We answer the request in ctx.message ourselves. ctx.via holds its top Via. */
+export function answeredHere(ctx: Context, incoming: Listener, status: number): void {
+  const { message, events } = ctx;
+  if (!events.active || status < 200 || OBSERVED[message.method] !== 1 || ctx.runtime !== incoming.farm.runtime) return;
+  // A malformed request is answered too, but belongs to no call.
+  if (message.first[HEADER.callId]! < 0 || message.first[HEADER.cseq]! < 0) return;
+  events.answered(message.method, callOf(ctx), transactionOf(ctx), incoming.plan.farm, flagsOf(ctx), status);
+}
+
+/** The attempt `key` of the request in ctx.message was given up for another one. `status`: what it had answered, 0: nothing. */
+export function failedOver(ctx: Context, key: number, status: number): void {
+  if (ctx.events.active && OBSERVED[ctx.message.method] === 1)
+    ctx.events.failover(ctx.message.method, callOf(ctx), key, status);
+}
+
+function callOf({ message }: Context): number {
+  const line = message.first[HEADER.callId]!;
+  return hash51(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
+}
+
+/** The same for a retransmission, another one for everything else of the call: the received branch and the CSeq number (RFC 3261 §17.2.3). */
+const transactionOf = ({ message, via }: Context): number =>
+  hash32(message.bytes, via.branchStart, via.branchEnd) ^ Math.imul(message.cseq, 0x9e3779b1);
+
+function flagsOf({ message }: Context): number {
+  const credentials = message.first[HEADER.authorization]! >= 0 || message.first[HEADER.proxyAuthorization]! >= 0;
+  return (message.hasToTag ? IN_DIALOG : 0) | (credentials ? CREDENTIALS : 0);
+}

@@ -1,0 +1,99 @@
+import { type BackendCalls, type FarmCalls, ORIGINS, REGISTRATION, SESSION } from './calls/farms.ts';
+import type { CATALOGUE } from './catalogue.ts';
+
+type Series = [Record<string, string>, number];
+type MetricKey = keyof typeof CATALOGUE;
+/** Fills a metric with absolute values. */
+type Fill = (key: MetricKey, series: Iterable<Series>) => void;
+
+/** Backends of one farm that get series of their own; what the others count stands under {@link OVERFLOW}. */
+export const BACKEND_BUDGET = 64;
+/** Final statuses of one farm and origin that get a series of their own, those seen first. */
+export const CODE_BUDGET = 40;
+/** Label value of what is beyond a budget. No backend has this name: names begin with a letter or digit. */
+export const OVERFLOW = '_other';
+
+const SESSION_METRICS: readonly [MetricKey, number][] = [
+  ['sessionRequests', SESSION.requests],
+  ['sessionChallenges', SESSION.challenges],
+  ['sessionRedirects', SESSION.redirects],
+  ['sessionsEstablished', SESSION.established],
+  ['sessionsEffective', SESSION.effective],
+  ['sessionsIneffective', SESSION.ineffective],
+  ['sessionsCompleted', SESSION.completed],
+];
+const REGISTRATION_METRICS: readonly [MetricKey, number][] = [
+  ['registrationRequests', REGISTRATION.requests],
+  ['registrationChallenges', REGISTRATION.challenges],
+  ['registrationSuccesses', REGISTRATION.successes],
+  ['registrationFailures', REGISTRATION.failures],
+];
+
+/** Sessions and registrations of every farm, into the metrics. */
+export function fillCalls(farms: readonly FarmCalls[], fill: Fill): void {
+  const backends = farms.flatMap((farm) => withinBudget(farm).map(([label, list]) => ({ farm, label, list })));
+  const each = (value: (b: BackendCalls) => number): Series[] =>
+    backends.map(({ farm, label, list }) => [{ farm: farm.name, backend: label }, sum(list, value)]);
+  const byOrigin = (value: (b: BackendCalls, origin: 0 | 1) => number): Series[] =>
+    backends.flatMap(({ farm, label, list }) =>
+      ([0, 1] as const).map(
+        (origin): Series => [
+          { farm: farm.name, backend: label, origin: ORIGINS[origin] },
+          sum(list, (b) => value(b, origin)),
+        ],
+      ),
+    );
+  for (const [key, index] of SESSION_METRICS)
+    fill(
+      key,
+      byOrigin((b, origin) => b.sessions[origin][index] ?? 0),
+    );
+  for (const [key, index] of REGISTRATION_METRICS)
+    fill(
+      key,
+      each((b) => b.registrations[index] ?? 0),
+    );
+  fill(
+    'activeSessions',
+    byOrigin((b, origin) => b.active[origin]),
+  );
+  fill(
+    'activeRegistrations',
+    each((b) => b.registered),
+  );
+  fill('sessionResults', farms.flatMap(codes));
+  fill(
+    'sessionsExpired',
+    farms.map((farm): Series => [{ farm: farm.name }, farm.expired]),
+  );
+}
+
+/** A farm's backends by label. The one that stands for "no backend" has a series once it has counted something. */
+function withinBudget(farm: FarmCalls): [string, BackendCalls[]][] {
+  const all = [...farm.backends.values()];
+  const rest = all.slice(BACKEND_BUDGET);
+  const named = all.slice(0, BACKEND_BUDGET).map((b): [string, BackendCalls[]] => [b.name, [b]]);
+  const { none } = farm;
+  const used = none.sessions.some((counts) => counts.some((n) => n > 0)) || none.registrations.some((n) => n > 0);
+  return [
+    ...named,
+    ...(rest.length > 0 ? [[OVERFLOW, rest] as [string, BackendCalls[]]] : []),
+    ...(used ? [[none.name, [none]] as [string, BackendCalls[]]] : []),
+  ];
+}
+
+function codes(farm: FarmCalls): Series[] {
+  return ([0, 1] as const).flatMap((origin) => {
+    const seen = [...farm.codes[origin]];
+    const series = seen
+      .slice(0, CODE_BUDGET)
+      .map(([code, count]): Series => [labels(farm, origin, nameOf(code)), count]);
+    const rest = seen.slice(CODE_BUDGET).reduce((total, [, count]) => total + count, 0);
+    return rest > 0 ? [...series, [labels(farm, origin, OVERFLOW), rest] as Series] : series;
+  });
+}
+
+const labels = (farm: FarmCalls, origin: 0 | 1, code: string) => ({ farm: farm.name, origin: ORIGINS[origin], code });
+const nameOf = (code: number): string => (code === 0 ? 'none' : String(code));
+const sum = (list: readonly BackendCalls[], value: (b: BackendCalls) => number): number =>
+  list.reduce((total, b) => total + value(b), 0);
