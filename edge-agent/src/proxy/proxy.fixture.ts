@@ -7,7 +7,7 @@ import { wordsOf } from '../sip/host.ts';
 import { joinSegments } from '../sip/splice.ts';
 import { toText } from '../sip/text.ts';
 import { DROP_REASONS } from '../telemetry/slab.ts';
-import type { Counters, Output } from './context.ts';
+import type { CallEvents, Counters, Output } from './context.ts';
 import { Exchanges } from './exchange.ts';
 import { createFlows, Flows } from './flows.ts';
 import { createPeers, type Peer, Peers } from './peers.ts';
@@ -71,6 +71,7 @@ export function agent(
     /** The second at which it starts, and the plan that this one follows. */
     after?: { now: number; plan?: Plan };
     peers?: Peer[];
+    events?: CallEvents;
     address?: string;
   } = {},
 ) {
@@ -125,7 +126,7 @@ export function agent(
     failover: (b) => bump(`failover ${b}`),
     sought: (b) => bump(`sought ${b}`),
   };
-  const proxy = new SipProxy(runtime, output, counters, exchanges);
+  const proxy = new SipProxy(runtime, output, counters, exchanges, options.events);
   return {
     plan,
     exchanges,

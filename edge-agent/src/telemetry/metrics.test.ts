@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Plan } from '../plan.ts';
 import { TRANSPORT } from '../ports.ts';
+import { BACKEND_BUDGET, CODE_BUDGET } from './call-metrics.ts';
+import { BackendCalls, FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry, PROCESS_METRICS } from './catalogue.ts';
 import { SlabCounters } from './counters.ts';
 import { AgentMetrics, type Identity, type MetricsSource } from './metrics.ts';
@@ -68,6 +70,18 @@ const count = (slab: SharedArrayBuffer, index: number, by = 1): void => {
 };
 const method = (name: (typeof METHODS)[number]): number => METHODS.indexOf(name);
 
+/** A farm of which every backend counted one of everything, for client and backend alike. */
+function farmCalls(...backends: string[]): FarmCalls {
+  const farm = new FarmCalls('pbx', 0);
+  for (const name of backends) {
+    const calls = new BackendCalls(name);
+    for (const counts of [...calls.sessions, calls.registrations]) counts.fill(1);
+    farm.backends.set(name, calls);
+  }
+  for (const codes of farm.codes) codes.set(200, 1);
+  return farm;
+}
+
 function metricsOf(more: Partial<MetricsSource> = {}, identity?: Identity): AgentMetrics {
   const totals = new CounterTotals();
   return new AgentMetrics(
@@ -107,6 +121,7 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
     snapshot: () => ({ applied: { generation: 3, at: 1500 }, target: 4, failures: 1 }),
     disagreements: () => [{ farm: 'pbx', backend: 'a', down: 1 }],
     link: () => ({ connected: true, reconnects: 2 }),
+    calls: () => ({ farms: [farmCalls('a')], eventsLost: 0 }),
     pushes: () => [
       {
         name: 'otlp',
@@ -117,6 +132,10 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
       },
     ],
   });
+  metrics.delays.registration('pbx', 0.1);
+  metrics.delays.sessionRequest('pbx', 'client', 'success', 0.1);
+  metrics.delays.sessionDisconnect('pbx', 0.1);
+  metrics.delays.sessionDuration('pbx', 'client', 0.1);
   metrics.probed({
     farm: 'pbx',
     backend: 'a',
@@ -209,6 +228,22 @@ test('check results of a backend that is no longer watched end', async () => {
   expect((await scrape(metrics)).get('sipfleet_check_duration_seconds_sum{farm="pbx",check="ping"}')).toBeCloseTo(0.3);
   watched = [];
   expect((await scrape(metrics)).has(key)).toBe(false);
+});
+
+test('beyond a budget a farm counts on under _other, and nothing is lost', async () => {
+  const farm = farmCalls(...Array.from({ length: BACKEND_BUDGET + 3 }, (_, i) => `b${i}`));
+  for (let code = 0; code < CODE_BUDGET + 5; code++) farm.codes[0].set(300 + code, 2);
+  const series = await scrape(metricsOf({ calls: () => ({ farms: [farm], eventsLost: 7 }) }));
+  const of = (name: string) => [...series].filter(([key]) => key.startsWith(`${name}{`));
+  const requests = of('sipfleet_session_requests_total');
+  expect(requests).toHaveLength(2 * (BACKEND_BUDGET + 1));
+  expect(series.get('sipfleet_session_requests_total{farm="pbx",backend="_other",origin="client"}')).toBe(3);
+  expect(requests.reduce((sum, [, n]) => sum + n, 0)).toBe(2 * (BACKEND_BUDGET + 3));
+  const client = of('sipfleet_session_results_total').filter(([key]) => key.includes('origin="client"'));
+  expect(client).toHaveLength(CODE_BUDGET + 1);
+  expect(series.get('sipfleet_session_results_total{farm="pbx",origin="client",code="_other"}')).toBe(12);
+  expect(series.get('sipfleet_events_lost_total')).toBe(7);
+  expect(series.has('sipfleet_session_requests_total{farm="pbx",backend="none",origin="client"}')).toBe(false);
 });
 
 test('two scrapes at once see the same', async () => {
