@@ -71,7 +71,7 @@ test('every route but health, enrolment and the description needs a token', asyn
       const { status } = await t.ask(method.toUpperCase(), path.replaceAll(/\{\w+\}/g, 'milan'), { as: null });
       if (status !== 401) open.push(`${method} ${path} ${status}`);
     }
-  expect(open).toEqual(['get /healthz 200', 'post /v1/agents/enrol 422']);
+  expect(open).toEqual(['get /healthz 200', 'get /v1/schema.json 200', 'post /v1/agents/enrol 415']);
 });
 
 test('OpenAPI 3.1 describes bodies, answers and who may ask', async () => {
@@ -102,4 +102,23 @@ test('the log holds requests and no secrets', async () => {
   expect(log).toContain('"path":"/v1/sites/milan","status":201');
   expect(log).not.toMatch(/sft_|sfj_/);
   expect(log).not.toContain(jwt);
+});
+
+test('a body that is not JSON as it stands is 415, and says what is allowed', async () => {
+  const t = testApp();
+  for (const headers of [
+    { 'content-type': 'text/yaml' },
+    { 'content-type': 'application/x-www-form-urlencoded' },
+    { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+  ]) {
+    const refused = await t.ask('PUT', '/v1/sites/milan', {
+      body: '{"kind":"Site","name":"milan"}',
+      headers: { 'if-none-match': '*', ...headers } as Record<string, string>,
+    });
+    expect([refused.status, refused.headers.get('content-type')]).toEqual([415, 'application/problem+json']);
+    expect(refused.body.detail).toContain('allowed');
+  }
+  const charset = { 'if-none-match': '*', 'content-type': 'application/json; charset=utf-8' };
+  const body = '{"kind":"Site","name":"milan"}';
+  expect((await t.ask('PUT', '/v1/sites/milan', { body, headers: charset })).status).toBe(201);
 });

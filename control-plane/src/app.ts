@@ -15,6 +15,7 @@ import { planRoute } from './routes/plan.ts';
 import { notFound, ProblemError, problemOf } from './routes/problems.ts';
 import { resourceRoutes } from './routes/resources.ts';
 import { type App, addRoute } from './routes/route.ts';
+import { schemaRoute } from './routes/schema.ts';
 import { signingKeyRoutes } from './routes/signing-keys.ts';
 import { ControlPlaneMetrics } from './telemetry/metrics.ts';
 
@@ -50,6 +51,7 @@ export function createApp(deps: AppDeps): App {
   changesRoute(app, deps);
   historyRoutes(app, deps);
   auditRoute(app, deps);
+  schemaRoute(app);
   planRoute(app, deps);
   agentsRoutes(app, deps);
   agentRoutes(app, deps);

@@ -7,6 +7,7 @@ export * from './check-sip.ts';
 export * from './cycle.ts';
 export * from './farm.ts';
 export * from './faults.ts';
+export * from './json-schema.ts';
 export * from './resource.ts';
 export * from './secret.ts';
 export * from './site.ts';

@@ -19,13 +19,16 @@ export function formatDuration(ms: number): string {
 /** A duration with its unit, between `min` and `max` (both durations too). Stays text: what users read is what they wrote. */
 export function duration(min: string, max: string) {
   const allowed = `a duration with its unit (ms, s, m, h, d) from ${min} to ${max}`;
-  return z.string({ error: allowed }).refine(
-    (text) => {
-      const ms = parseDuration(text);
-      return ms !== undefined && ms >= (parseDuration(min) as number) && ms <= (parseDuration(max) as number);
-    },
-    { error: allowed },
-  );
+  return z
+    .string({ error: allowed })
+    .refine(
+      (text) => {
+        const ms = parseDuration(text);
+        return ms !== undefined && ms >= (parseDuration(min) as number) && ms <= (parseDuration(max) as number);
+      },
+      { error: allowed },
+    )
+    .meta({ description: allowed, pattern: '^\\d{1,9}(ms|s|m|h|d)$' });
 }
 
 /** `50/s`, `600/m` → events per second; undefined where the text is no rate. */
@@ -37,5 +40,8 @@ export function parseRate(text: string): number | undefined {
 /** A rate with its unit: events per s, m or h. */
 export function rate() {
   const allowed = 'a rate with its unit, such as 50/s, 600/m or 1000/h';
-  return z.string({ error: allowed }).refine((text) => parseRate(text) !== undefined, { error: allowed });
+  return z
+    .string({ error: allowed })
+    .refine((text) => parseRate(text) !== undefined, { error: allowed })
+    .meta({ description: allowed, pattern: '^\\d{1,9}/(s|m|h)$' });
 }

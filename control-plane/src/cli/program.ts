@@ -1,19 +1,26 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type Fault, formatFault, parseHostPort, parseRate, ValidationError } from '@sipfleet/contract';
+import {
+  type Fault,
+  formatFault,
+  parseHostPort,
+  parseRate,
+  resourceJsonSchema,
+  ValidationError,
+} from '@sipfleet/contract';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ApiError, type Client, createClient, UnreachableError } from '../client.ts';
 import { apply, diff } from './apply.ts';
+import { addAudit } from './audit.ts';
 import { checks, runCheck } from './checks.ts';
+import { type Connect, EXIT_CODES, examples } from './command.ts';
 import { readDocuments } from './documents.ts';
 import { drain } from './drain.ts';
 import { FORMATS, type Format, get, remove, status } from './get.ts';
+import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
 import type { ControlPlaneFlags } from './processes.ts';
 import type { UpOptions } from './up.ts';
-
-const EXIT_CODES = `
-Exit codes: 0 done, 1 error (one line on standard error for each), 2 differences (diff only)`;
 
 /** What starts processes; passed in, so that the other commands load and run without it. */
 export interface Launchers {
@@ -92,6 +99,9 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addWriters(program, io, client, done);
   addReaders(program, io, client, done);
   addChecks(program, io, client, done);
+  addHistory(program, io, client, done);
+  addAudit(program, io, client, done);
+  addSchema(program, io, done);
   return program;
 }
 
@@ -117,8 +127,6 @@ function address(flag: string, description: string, preset?: string): Option {
   const option = new Option(`${flag} <host:port>`, description).argParser(hostPort);
   return preset === undefined ? option : option.default(hostPort(preset), preset);
 }
-
-const examples = (...lines: string[]) => `\nExamples:\n${lines.map((l) => `  sipfleet ${l}\n`).join('')}${EXIT_CODES}`;
 
 function addLaunchers(program: Command, launch: Launchers, done: (code: number) => void): void {
   program
@@ -164,8 +172,6 @@ function addLaunchers(program: Command, launch: Launchers, done: (code: number) 
     )
     .action(async (options) => done(await launch.controlPlane(options)));
 }
-
-type Connect = () => Promise<Client>;
 
 function addWriters(program: Command, io: Io, client: Connect, done: (code: number) => void): void {
   const files = new Option('-f, --file <file>', 'YAML or JSON file, directory, or - for standard input; repeatable')
@@ -267,6 +273,20 @@ function addReaders(program: Command, io: Io, client: Connect, done: (code: numb
     .action(async () => {
       const manifest = await readFile(new URL('../../package.json', import.meta.url), 'utf8');
       io.out(`sipfleet ${(JSON.parse(manifest) as { version: string }).version}\n`);
+      done(EXIT.ok);
+    });
+}
+
+function addSchema(program: Command, io: Io, done: (code: number) => void): void {
+  program
+    .command('schema')
+    .description('print the JSON Schema of resource files, by which editors complete and check them')
+    .addHelpText(
+      'after',
+      `\nA file names it in its first line: # yaml-language-server: $schema=sipfleet.schema.json\n${examples('schema > sipfleet.schema.json')}`,
+    )
+    .action(() => {
+      io.out(`${JSON.stringify(resourceJsonSchema(), null, 2)}\n`);
       done(EXIT.ok);
     });
 }

@@ -2,10 +2,11 @@ import { STATUS_CODES } from 'node:http';
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { parseWith } from '@sipfleet/contract';
 import type { Context, MiddlewareHandler } from 'hono';
+import { createMiddleware } from 'hono/factory';
 import type { z } from 'zod';
 import { Problem } from '../api.ts';
 import type { AppEnv } from './deps.ts';
-import type { ProblemStatus } from './problems.ts';
+import { ProblemError, type ProblemStatus } from './problems.ts';
 
 export type App = OpenAPIHono<AppEnv>;
 
@@ -35,7 +36,7 @@ export interface RouteInput<P, Q, B> {
 const JSON_TYPE = 'application/json';
 
 /**
- * Adds a route. The request is read in order: guard (401, 403), then parameters, query and body by their schemas (422 with
+ * Adds a route. The request is read in order: guard (401, 403), the body's type (415), then parameters, query and body by their schemas (422 with
  * the contract's faults). zod-openapi would tie each handler's answers to literal types, which routes that serve
  * several kinds cannot have: the tie is cut here, once.
  */
@@ -54,7 +55,8 @@ export function addRoute<P = unknown, Q = unknown, B = unknown>(
     method: spec.method,
     path: spec.path,
     summary: spec.summary,
-    ...(spec.guard === undefined ? {} : { middleware: spec.guard.middleware, security: [{ [spec.guard.scheme]: [] }] }),
+    ...(spec.guard === undefined ? {} : { security: [{ [spec.guard.scheme]: [] }] }),
+    middleware: [...(spec.guard ? [spec.guard.middleware] : []), ...(body === undefined ? [] : [requireJson])],
     ...(spec.headers === undefined ? {} : { parameters: headerParameters(spec.headers) }),
     request: request as never,
     responses: responsesOf(spec),
@@ -72,6 +74,19 @@ export function addRoute<P = unknown, Q = unknown, B = unknown>(
     });
   app.openapi(route, handle as never, refuse as never);
 }
+
+/** 415 for a body that is not JSON as it stands (RFC 9110 §15.5.16); without it the schema would find fault with nothing. */
+const requireJson = createMiddleware<AppEnv>(async (c, next) => {
+  const type = c.req.header('content-type');
+  if (!/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(type ?? ''))
+    throw new ProblemError(415, `Content-Type: found ${type ?? 'nothing'}; allowed: ${JSON_TYPE}`);
+  const encoding = c.req.header('content-encoding') ?? 'identity';
+  if (encoding.toLowerCase() !== 'identity')
+    throw new ProblemError(415, `Content-Encoding: found ${encoding}; allowed: none`, {
+      headers: { 'accept-encoding': 'identity' },
+    });
+  await next();
+});
 
 const headerParameters = (headers: Record<string, string>) =>
   Object.entries(headers).map(([name, description]) => ({
