@@ -59,6 +59,7 @@ modparam("registrar", "use_path", 1)
 # 2: a REGISTER with Path and without "Supported: path" is refused with 420, as Asterisk does.
 modparam("registrar", "path_mode", 2)
 modparam("registrar", "max_contacts", 5)
+modparam("registrar", "min_expires", 10)
 modparam("auth", "nonce_expire", 300)
 modparam("rr", "enable_full_lr", 1)
 modparam("htable", "htable", "users=>size=4;")

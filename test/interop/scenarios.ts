@@ -31,7 +31,7 @@ ${options.body ?? ''}
 const scenario = (name: string, steps: string) =>
   `<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="${name}">${steps}\n</scenario>\n`;
 
-const register = (sequence: number, extra: string[]) =>
+const register = (sequence: number, extra: string[], seconds: number) =>
   send(
     [
       'REGISTER sip:[domain] SIP/2.0',
@@ -42,20 +42,22 @@ const register = (sequence: number, extra: string[]) =>
       'Call-ID: [call_id]',
       `CSeq: ${sequence} REGISTER`,
       CONTACT,
-      'Expires: 600',
+      `Expires: ${seconds}`,
       ...extra,
     ],
     { retransmit: true },
   );
 
-const REGISTRATION = `${register(1, [])}
+const registration = (seconds: number) => `${register(1, [], seconds)}
   <recv response="100" optional="true"/>
-  <recv response="401" auth="true"/>${register(2, ['[field1]'])}
+  <recv response="401" auth="true"/>${register(2, ['[field1]'], seconds)}
   <recv response="100" optional="true"/>
   <recv response="200"/>`;
+const REGISTRATION = registration(600);
 
-/** REGISTER → 401 → REGISTER with Authorization → 200. */
-export const registerScenario = scenario('register', REGISTRATION);
+/** REGISTER → 401 → REGISTER with Authorization → 200, for so many seconds. */
+export const registrationFor = (seconds: number) => scenario('register', registration(seconds));
+export const registerScenario = registrationFor(600);
 
 /** Registers and then keeps its socket: with {@link answerScenario} beside it, a phone. */
 export const phoneScenario = scenario('phone', `${REGISTRATION}\n  <pause milliseconds="3600000"/>`);

@@ -130,7 +130,7 @@ test('who drains gets nothing new, in turn or by hash, and is still there for a 
   }
 });
 
-test('a dead backend’s load spreads over all others by their weights, whichever are dead', () => {
+test('a dead backend’s load spreads over all others by their weights, whichever are dead', { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 3, maxLength: 12 }),

@@ -153,8 +153,8 @@ function scene(kind: string, count: number, w: number[], outage: number, forgets
   }
 }
 
-describe('a user who is registered at a PBX that lives is found there', () => {
-  test('through any single change of the order, and no dead PBX is ever asked', { timeout: 120_000 }, () => {
+describe('a user who is registered at a PBX that lives is found there', { timeout: 120_000 }, () => {
+  test('through any single change of the order, and no dead PBX is ever asked', () => {
     fc.assert(
       fc.property(
         change,
@@ -216,7 +216,7 @@ describe('a user who is registered at a PBX that lives is found there', () => {
   });
 });
 
-test('agents with the same snapshots and the same view of the backends choose alike, however their lists are ordered', () => {
+test('agents with the same snapshots and the same view of the backends choose alike, however their lists are ordered', { timeout: 120_000 }, () => {
   const backend = fc.record({ weight: fc.integer({ min: 1, max: 4 }), drain: fc.boolean(), down: fc.boolean() });
   const stage = fc.array(backend, { minLength: 5, maxLength: 5 });
   fc.assert(
@@ -245,6 +245,6 @@ test('agents with the same snapshots and the same view of the backends choose al
       const last = stages.at(-1)!;
       for (const at of one) if (at !== 'nobody') expect(last[at - 11]!.down).toBe(false);
     }),
-    { numRuns: 20 },
+    { numRuns: 8 },
   );
 });
