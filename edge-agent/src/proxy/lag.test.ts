@@ -216,7 +216,9 @@ describe('a user who is registered at a PBX that lives is found there', { timeou
   });
 });
 
-test('agents with the same snapshots and the same view of the backends choose alike, however their lists are ordered', { timeout: 120_000 }, () => {
+test('agents with the same snapshots and the same view of the backends choose alike, however their lists are ordered', {
+  timeout: 120_000,
+}, () => {
   const backend = fc.record({ weight: fc.integer({ min: 1, max: 4 }), drain: fc.boolean(), down: fc.boolean() });
   const stage = fc.array(backend, { minLength: 5, maxLength: 5 });
   fc.assert(

@@ -312,8 +312,12 @@ test('round robin alternates calls, and keeps a call where it is', () => {
   expect(picks.map((_, i) => backendOf(a.receive(request({ callId: `c${i}`, cseq: 2 }), PHONE)!.to))).toEqual(picks);
 });
 
-test('the answer to a challenge goes to the PBX that challenged, though its turn is another’s', () => {
-  const a = agent({ balancing: { strategy: 'weighted-round-robin' } });
+test.each([
+  { strategy: 'weighted-round-robin' as const },
+  { strategy: 'least-sessions' as const },
+  { strategy: 'hash' as const, key: 'call-id' },
+])('the answer to a challenge goes to the PBX that challenged, whoever would be chosen: $strategy', (balancing) => {
+  const a = agent({ balancing });
   const register = (callId: string, more: string[] = []) =>
     a.receive(request({ method: 'REGISTER', uri: 'sip:example.com', callId, more }), PHONE)!;
   for (let i = 0; i < 6; i++) {
