@@ -1,5 +1,6 @@
 /*
- * SIP load: distinct requests at a steady rate from one socket, and the replies to them counted by number.
+ * SIP load: distinct requests at a steady rate from one socket, and the replies to them counted by number. With --calls
+ * each request is an INVITE whose 2xx is answered with ACK and BYE, and the 2xx of the BYE is what counts.
  *
  * A reply counts once, if it is 2xx and answers a request of this run (messages.h). A request's latency runs from just before
  * its batch is sent to the kernel's receive timestamp of its reply, so that waiting for this process to be scheduled is
@@ -8,6 +9,7 @@
  * Prints one line of JSON; latencies in microseconds.
  */
 #define _GNU_SOURCE
+#include "calls.h"
 #include "messages.h"
 #include "udp.h"
 
@@ -25,6 +27,7 @@
 
 enum {
   TICK_NS = 100000,     /* how long to sleep when nothing is due */
+  ENDED = -1,           /* instead of when it was sent: the call is over */
   SETTLE_NS = 500000000 /* replies later than this after the last request count as lost: RFC 3261's T1 */
 };
 
@@ -34,12 +37,13 @@ struct load {
   struct sockaddr_in local;
   long rate, seconds, users;
   long mix[KINDS];
+  bool calls;
   struct series series;
   int fd;
 };
 
 struct counts {
-  long sent, replies, provisional, duplicate, wrong, refused;
+  long sent, answered, replies, provisional, duplicate, wrong, refused;
 };
 
 static int64_t clock_ns(void) {
@@ -58,9 +62,36 @@ static int64_t received_at(struct msghdr *header) {
   return clock_ns();
 }
 
+/* ACKs and BYEs on their way out: at most two for each reply of one inbox. */
+struct follow_ups {
+  char text[2 * BATCH][DATAGRAM];
+  struct iovec parts[2 * BATCH];
+  struct mmsghdr out[2 * BATCH];
+  int count;
+};
+
+/* Queues what the 2xx to INVITE number `id` asks for. */
+static void follow_up(const struct load *load, struct follow_ups *queue, long id, const char *text, const char *end) {
+  static const char *const METHODS[] = {"ACK", "BYE"};
+  for (int i = 0; i < 2; i++) {
+    int at = queue->count;
+    size_t length = in_dialog(queue->text[at], DATAGRAM, &load->series, METHODS[i], id, text, end);
+    if (length == 0) return;
+    queue->parts[at] = (struct iovec){queue->text[at], length};
+    struct sockaddr_in *to = (struct sockaddr_in *)&load->targets[id % load->target_count];
+    compose(&queue->out[at], to, &queue->parts[at], 1);
+    queue->count++;
+  }
+}
+
+/* The reply is to a BYE: its CSeq says so. */
+static bool ends_call(const char *text, const char *end) { return memmem(text, (size_t)(end - text), " BYE\r\n", 6); }
+
 /* Takes all replies that are there. `latency` is 0 for a request that is not answered yet, else nanoseconds. */
-static int take_replies(const struct load *load, struct counts *counts, const int64_t *sent_at, uint32_t *latency) {
+static int take_replies(const struct load *load, struct counts *counts, int64_t *sent_at, uint32_t *latency) {
   static struct inbox inbox;
+  static struct follow_ups queue;
+  queue.count = 0;
   int received = receive(load->fd, &inbox, MSG_DONTWAIT);
   for (int i = 0; i < received; i++) {
     const char *text = inbox.data[i], *end = text + inbox.headers[i].msg_len;
@@ -69,13 +100,20 @@ static int take_replies(const struct load *load, struct counts *counts, const in
     if (id < 0 || id >= counts->sent) counts->wrong++;
     else if (text[8] == '1') counts->provisional++;
     else if (text[8] != '2') counts->refused++;
-    else if (latency[id] != 0) counts->duplicate++;
+    else if (load->calls && ends_call(text, end)) {
+      if (sent_at[id] == ENDED) counts->duplicate++;
+      else counts->replies++;
+      sent_at[id] = ENDED;
+    } else if (latency[id] != 0) counts->duplicate++;
     else {
       int64_t took = received_at(&inbox.headers[i].msg_hdr) - sent_at[id];
       latency[id] = took < 1 ? 1 : took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
-      counts->replies++;
+      counts->answered++;
+      if (load->calls) follow_up(load, &queue, id, text, end);
+      else counts->replies++;
     }
   }
+  if (queue.count > 0) send_all(load->fd, queue.out, queue.count);
   return received;
 }
 
@@ -120,11 +158,11 @@ static int by_value(const void *a, const void *b) {
 static void report(const struct load *load, const struct counts *counts, double seconds, uint32_t *latency) {
   /* Unanswered requests hold 0, hence stand first when sorted. */
   qsort(latency, (size_t)counts->sent, sizeof *latency, by_value);
-  const uint32_t *answered_from = latency + (counts->sent - counts->replies);
+  const uint32_t *answered_from = latency + (counts->sent - counts->answered);
   double us[3] = {0};
   const double quantiles[3] = {0.5, 0.99, 1};
-  for (int i = 0; i < 3 && counts->replies > 0; i++)
-    us[i] = answered_from[(long)(quantiles[i] * (double)(counts->replies - 1))] / 1000.0;
+  for (int i = 0; i < 3 && counts->answered > 0; i++)
+    us[i] = answered_from[(long)(quantiles[i] * (double)(counts->answered - 1))] / 1000.0;
   printf("{\"sent\":%ld,\"seconds\":%.4f,\"replies\":%ld,\"provisional\":%ld,\"duplicate\":%ld,\"wrong\":%ld,"
          "\"refused\":%ld,\"dropped\":%u,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}\n",
          counts->sent, seconds, counts->replies, counts->provisional, counts->duplicate, counts->wrong, counts->refused,
@@ -184,7 +222,7 @@ static void read_options(int argc, char **argv, struct load *load) {
       {"to", required_argument, NULL, 't'},      {"from", required_argument, NULL, 'f'},
       {"rate", required_argument, NULL, 'r'},    {"seconds", required_argument, NULL, 's'},
       {"users", required_argument, NULL, 'u'},   {"mix", required_argument, NULL, 'm'},
-      {0},
+      {"calls", no_argument, NULL, 'c'},         {0},
   };
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     if (option == 't' && load->target_count < MAX_TARGETS)
@@ -194,9 +232,10 @@ static void read_options(int argc, char **argv, struct load *load) {
     else if (option == 's') load->seconds = number_option("--seconds", optarg, 1, 60);
     else if (option == 'u') load->users = number_option("--users", optarg, 1, MAX_USERS);
     else if (option == 'm') read_mix(optarg, load->mix);
+    else if (option == 'c') load->calls = true;
     else
       die("usage: blast --from ADDRESS:PORT --to ADDRESS:PORT (up to %d of them, in turn) --rate N --seconds N [--users N] "
-          "[--mix invite=N,options=N,register=N]",
+          "[--mix invite=N,options=N,register=N | --calls]",
           MAX_TARGETS);
   }
   if (!load->target_count || !load->local.sin_port || !load->rate || !load->seconds)

@@ -4,8 +4,14 @@ import { join } from 'node:path';
 
 const here = import.meta.dirname;
 
-export const PROGRAMS = ['blast', 'sink', 'cfwd'] as const;
+export const PROGRAMS = ['blast', 'stream-blast', 'sink', 'cfwd'] as const;
 export type Program = (typeof PROGRAMS)[number];
+
+/** What a program is made of besides its own file and udp.c. */
+const BESIDE: Partial<Record<Program, string[]>> = {
+  blast: ['messages.c', 'calls.c'],
+  'stream-blast': ['messages.c', 'stream.c'],
+};
 
 /** Compiles the bench's C programs; their paths. */
 export function build(): Record<Program, string> {
@@ -13,12 +19,14 @@ export function build(): Record<Program, string> {
   mkdirSync(out, { recursive: true });
   const paths = PROGRAMS.map((name) => {
     const path = join(out, name);
-    const sources = [...(name === 'blast' ? ['blast.c', 'messages.c'] : [`${name}.c`]), 'udp.c'];
+    const sources = [`${name}.c`, ...(BESIDE[name] ?? []), 'udp.c'];
     const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror', '-o', path];
-    const compiled = spawnSync('cc', [...flags, ...sources.map((s) => join(here, s))], { encoding: 'utf8' });
+    const libraries = name === 'stream-blast' ? ['-lssl', '-lcrypto'] : [];
+    const command = [...flags, ...sources.map((s) => join(here, s)), ...libraries];
+    const compiled = spawnSync('cc', command, { encoding: 'utf8' });
     if (compiled.error)
       throw new Error(
-        'cc is missing: the load generator, the sink and the bare forwarder are C and are compiled on the spot. On Debian: apt-get install gcc libc6-dev',
+        'cc is missing: the load generators, the sink and the bare forwarder are C and are compiled on the spot. On Debian: apt-get install gcc libc6-dev libssl-dev',
       );
     if (compiled.status !== 0) throw new Error(`cc cannot compile ${name}:\n${compiled.stderr}`);
     return [name, path] as const;

@@ -38,6 +38,8 @@ export interface Bed {
   client: Address;
   sinks: Address[];
   mix: string;
+  /** Whole calls (INVITE, ACK, BYE) instead of requests of the mix. */
+  calls?: boolean;
 }
 
 /** Sends `rate` requests/s for some seconds to `targets`, and accounts `proxy` for them. */
@@ -52,7 +54,8 @@ export async function blast(
   const before = { drops: drops(), cpu: proxy ? cpuSeconds(proxy.pid) : 0, busy: coreBusySeconds(bed.cores.proxy) };
   const started = performance.now();
   const command = [bed.blast, '--from', text(bed.client), ...targets.flatMap((to) => ['--to', text(to)])];
-  const options = ['--rate', String(rate), '--seconds', String(seconds), '--mix', bed.mix];
+  const what = bed.calls ? ['--calls'] : ['--mix', bed.mix];
+  const options = ['--rate', String(rate), '--seconds', String(seconds), ...what];
   const work = run(bed.cores.load, [...command, ...options]);
   const output = await (proxy ? Promise.race([work, proxy.failed]) : work);
   const wall = (performance.now() - started) / 1000;

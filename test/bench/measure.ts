@@ -9,8 +9,8 @@ import { type Forwarded, validate } from './validate.ts';
 const MAX_LOSS = 0.001;
 /** A run that lost more than this failed for good; below, one hiccup of the machine may have been the cause. */
 const HOPELESS_LOSS = 0.02;
-/** Pairs per second at which CPU and latency are compared. */
-export const FIXED_RATES = [10_000, 20_000, 30_000] as const;
+/** Pairs, and calls, per second at which CPU is compared. */
+export const FIXED_RATES = { pairs: [10_000, 20_000, 30_000], calls: [1000, 3000, 10_000] } as const;
 
 /** How long and how fine to measure. */
 export interface Effort {
@@ -35,11 +35,11 @@ export interface Result {
   title: string;
   version: string;
   configuration: string;
-  /** Highest pairs per second at < 0.1 % loss. */
+  /** Highest pairs, or calls, per second at < 0.1 % loss. */
   max: number;
   /** What stopped it there: the proxy, or a load that could do no more. */
   limit: 'proxy' | 'load';
-  /** CPU µs per pair at {@link FIXED_RATES}; null where it lost more than 0.1 %. */
+  /** CPU µs per pair, or call, at {@link FIXED_RATES}; null where it lost more than 0.1 %. */
   cpuMicros: (number | null)[];
   /** Null where no rate passed. */
   halfLoad: Latency | null;
@@ -47,10 +47,10 @@ export interface Result {
   runs: Run[];
 }
 
-const good = (run: Run): boolean => run.loss < MAX_LOSS && run.paced;
+export const good = (run: Pick<Run, 'loss' | 'paced'>): boolean => run.loss < MAX_LOSS && run.paced;
 
 /** Repeats a near miss once, for every peer alike: one hiccup of a virtual machine in 2 s is more than 0.1 %. */
-async function secondChance(load: () => Promise<Run>): Promise<Run> {
+export async function secondChance<R extends Pick<Run, 'loss' | 'paced'>>(load: () => Promise<R>): Promise<R> {
   const run = await load();
   return good(run) || run.loss > HOPELESS_LOSS ? run : load();
 }
@@ -95,8 +95,8 @@ export async function measure(
 }
 
 /** An empty directory for one peer. */
-export function directoryOf(parent: string, peer: Peer): string {
-  const directory = `${parent}/${peer.name}`;
+export function directoryOf(parent: string, peer: Peer, section: string): string {
+  const directory = `${parent}/${peer.name}-${section}`;
   mkdirSync(directory);
   return directory;
 }
@@ -118,11 +118,12 @@ class Measurement {
   }
 
   async result(peer: Peer, forwarded: Forwarded): Promise<Result> {
-    await this.#load(10_000, 2); // warms compilers and caches; not counted
+    const rates = FIXED_RATES[this.#bed.calls ? 'calls' : 'pairs'];
+    for (const rate of rates) await this.#load(rate, 2); // warms compilers and caches; not counted
     this.#runs.length = 0;
     const fixed: Run[] = [];
-    for (const rate of FIXED_RATES) fixed.push(await secondChance(() => this.#load(rate, this.#effort.fixedSeconds)));
-    const max = await this.#highest(fixed);
+    for (const rate of rates) fixed.push(await secondChance(() => this.#load(rate, this.#effort.fixedSeconds)));
+    const max = await this.#highest(rates[0], fixed);
     return {
       peer: peer.name,
       title: peer.title,
@@ -148,17 +149,17 @@ class Measurement {
     return good(await secondChance(() => this.#load(rate, seconds)));
   }
 
-  /** Short probes find the rate, a longer run has to confirm it; each refusal lowers it by 3 %. */
-  async #highest(fixed: Run[]): Promise<number> {
+  /** Short probes find the rate, a longer run has to confirm it; a refusal lowers it by 3 %, from the fifth on by 10 %. */
+  async #highest(lowest: number, fixed: Run[]): Promise<number> {
     const passed = fixed.filter(good).map((run) => run.rate);
     const failed = fixed.filter((run) => !good(run)).map((run) => run.rate);
     const { probeSeconds, confirmSeconds, tolerance } = this.#effort;
-    const low = Math.max(FIXED_RATES[0], ...passed);
+    const low = Math.max(lowest, ...passed);
     const high = Math.min(Infinity, ...failed.filter((rate) => rate > low));
     let rate = await highestRate((r) => this.#passes(r, probeSeconds), low, high, tolerance);
-    for (let refusals = 0; refusals < 8 && rate > 0; refusals++) {
+    for (let refusals = 0; refusals < 16 && rate > 0; refusals++) {
       if (await this.#passes(rate, confirmSeconds)) return rate;
-      rate = Math.floor((rate * 0.97) / 100) * 100;
+      rate = Math.floor((rate * (refusals < 4 ? 0.97 : 0.9)) / 100) * 100;
     }
     return 0;
   }

@@ -11,7 +11,7 @@ enum { ID_DIGITS = 8, USER_DIGITS = 5 }; /* MAX_REQUESTS and MAX_USERS are what 
 #define ID "########"
 #define USER "~~~~~"
 #define HEADERS                                                                                                        \
-  "Via: SIP/2.0/UDP %1$s;branch=z9hG4bK-%2$08x-" ID ";rport\r\n"                                                       \
+  "Via: SIP/2.0/%4$s %1$s;branch=z9hG4bK-%2$08x-" ID ";rport\r\n"                                                       \
   "Max-Forwards: 70\r\n"                                                                                               \
   "From: Bonnie <sip:bonnie" USER "@example.com>;tag=1928301774" ID "\r\n"
 
@@ -19,7 +19,7 @@ enum { ID_DIGITS = 8, USER_DIGITS = 5 }; /* MAX_REQUESTS and MAX_USERS are what 
   "v=0\r\no=bonnie 2890844526 2890844526 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"                   \
   "m=audio 49172 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
 
-/* Arguments: 1 own address and port, 2 run, 3 length of the SDP. */
+/* Arguments: 1 own address and port, 2 run, 3 length of the SDP, 4 transport. */
 static const char *const TEMPLATES[KINDS] = {
     [INVITE] = "INVITE sip:clyde" USER "@example.com SIP/2.0\r\n" HEADERS
     "To: Clyde <sip:clyde" USER "@example.com>\r\n"
@@ -52,9 +52,14 @@ static const char *const TEMPLATES[KINDS] = {
 void start_series(struct series *series, const struct sockaddr_in *own, unsigned run) {
   series->run = run;
   snprintf(series->own, sizeof series->own, "%s:%u", inet_ntoa(own->sin_addr), ntohs(own->sin_port));
-  snprintf(series->sent_by, sizeof series->sent_by, "SIP/2.0/UDP %s;", series->own);
+  series_transport(series, "UDP");
   snprintf(series->branch, sizeof series->branch, ";branch=z9hG4bK-%08x-", run);
   snprintf(series->call_id, sizeof series->call_id, "\r\nCall-ID: %08x-", run);
+}
+
+void series_transport(struct series *series, const char *transport) {
+  snprintf(series->transport, sizeof series->transport, "%s", transport);
+  snprintf(series->sent_by, sizeof series->sent_by, "SIP/2.0/%s %s;", series->transport, series->own);
 }
 
 static int find_runs(const char *text, char mark, int digits, size_t *at) {
@@ -68,7 +73,8 @@ static int find_runs(const char *text, char mark, int digits, size_t *at) {
 
 void prepare_request(struct request *request, const struct series *series, int kind) {
   int length =
-      snprintf(request->text, sizeof request->text, TEMPLATES[kind], series->own, series->run, strlen(SDP));
+      snprintf(request->text, sizeof request->text, TEMPLATES[kind], series->own, series->run, strlen(SDP),
+               series->transport);
   if (length < 0 || (size_t)length >= sizeof request->text) die("request template %d does not fit", kind);
   request->length = (size_t)length;
   request->ids = find_runs(request->text, '#', ID_DIGITS, request->id_at);

@@ -15,6 +15,7 @@ enum { MAX_MARKS = 16, MAX_REQUESTS = 100000000, MAX_USERS = 100000 };
 
 /* What all requests of one run have in common. */
 struct series {
+  char transport[4];
   char own[32]; /* the generator's address and port */
   unsigned run; /* tells its messages from those of other runs */
   char sent_by[64];  /* how the top Via of a reply must begin */
@@ -31,6 +32,9 @@ struct request {
 };
 
 void start_series(struct series *series, const struct sockaddr_in *own, unsigned run);
+
+/* Via and Contact name another transport than UDP from now on. */
+void series_transport(struct series *series, const char *transport);
 
 void prepare_request(struct request *request, const struct series *series, int kind);
 

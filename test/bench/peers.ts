@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Snapshot } from '@sipfleet/contract';
 
@@ -21,14 +21,23 @@ export interface Site {
   cfwd: string;
   /** An empty directory of the peer's own. */
   directory: string;
+  /** Where it listens for TCP and TLS as well, with what certificate (files, PEM); left out: UDP only. */
+  streams?: { tcp: Address; tls: Address; certificate: string; privateKey: string };
   /** Where the agent leaves CPU profiles; left out: none are taken. */
   profiles?: string;
 }
+
+/** What is measured, each with its tables. */
+export const SECTIONS = ['pairs', 'calls', 'streams', 'memory'] as const;
+export type Section = (typeof SECTIONS)[number];
 
 /** A proxy that can be put under test. */
 export interface Peer {
   name: string;
   title: string;
+  sections: readonly Section[];
+  /** Allocates its memory for transactions beforehand. */
+  preallocates?: boolean;
   /** It is a SIP proxy: lowers Max-Forwards and adds Record-Route (RFC 3261 §16.6). */
   proxies: boolean;
   /** Version as the program tells it; undefined: it is not on this machine. */
@@ -44,6 +53,7 @@ export interface Peer {
 const cfwd: Peer = {
   name: 'cfwd',
   title: 'Bare C forwarder',
+  sections: ['pairs'],
   proxies: false,
   version: () => 'this repository',
   missing: '',
@@ -58,10 +68,12 @@ const cfwd: Peer = {
 /** Shared memory is only a bound: with Kamailio's default of 64 MB `tm` runs out of it within two seconds of this load. */
 const KAMAILIO_FLAGS = ['-x', 'fm', '-X', 'fm', '-m', '2048'];
 
-function kamailio(name: string, title: string, define: string[]): Peer {
+function kamailio(name: string, title: string, sections: readonly Section[], define: string[]): Peer {
   return {
     name,
     title,
+    sections,
+    preallocates: true,
     proxies: true,
     version: () =>
       /version: kamailio (\S+)/.exec(spawnSync('kamailio', ['-v'], { encoding: 'utf8' }).stdout ?? '')?.[1],
@@ -74,14 +86,35 @@ function kamailio(name: string, title: string, define: string[]): Peer {
       );
       return [
         ...['kamailio', '-f', join(import.meta.dirname, 'kamailio.cfg'), '-DD', '-E', '-w', site.directory],
-        ...['-l', `udp:${text(site.proxy)}`, ...KAMAILIO_FLAGS, ...define],
+        ...['-l', `udp:${text(site.proxy)}`, ...KAMAILIO_FLAGS, ...define, ...kamailioStreams(site)],
       ];
     },
   };
 }
 
+function kamailioStreams({ streams, directory }: Site): string[] {
+  if (!streams) return [];
+  const file = join(directory, 'tls.cfg');
+  writeFileSync(file, `[server:default]\ncertificate = ${streams.certificate}\nprivate_key = ${streams.privateKey}\n`);
+  return [
+    '-l',
+    `tcp:${text(streams.tcp)}`,
+    '-l',
+    `tls:${text(streams.tls)}`,
+    '-A',
+    'WITH_STREAMS',
+    '-A',
+    `TLS_CONFIG="${file}"`,
+  ];
+}
+
 /** One farm with everything on that an operator gets: hash over the callee's user, tokens, Record-Route, an OPTIONS check, counters. */
-function benchSnapshot(site: Site): Snapshot {
+function benchSnapshot(site: Site, transactions: 'stateful' | 'stateless'): Snapshot {
+  const { streams } = site;
+  const streamListeners = streams && [
+    { transport: 'tcp', ...streams.tcp },
+    { transport: 'tls', ...streams.tls, certificate: 'bench' },
+  ];
   return Snapshot.parse({
     format: 1,
     site: 'bench',
@@ -92,8 +125,8 @@ function benchSnapshot(site: Site): Snapshot {
           kind: 'Farm',
           name: 'bench',
           sites: ['bench'],
-          transactions: 'stateless',
-          listeners: [{ transport: 'udp', ...site.proxy }],
+          transactions,
+          listeners: [{ transport: 'udp', ...site.proxy }, ...(streamListeners ?? [])],
           backends: site.sinks.map((sink, i) => ({ name: `sink${i + 1}`, ...sink })),
           checks: [{ name: 'ping', type: 'options', interval: '1s', timeout: '500ms' }],
         },
@@ -104,34 +137,52 @@ function benchSnapshot(site: Site): Snapshot {
   });
 }
 
-function agent(name: string, title: string, datapath: 'ffi' | 'dgram'): Peer {
+interface AgentVariant {
+  sections: readonly Section[];
+  transactions?: 'stateless';
+  datapath?: 'dgram';
+}
+
+function agent(name: string, title: string, variant: AgentVariant): Peer {
+  const { sections, transactions = 'stateful', datapath = 'ffi' } = variant;
   return {
     name,
     title,
+    sections,
     proxies: true,
     version: () => `node ${process.version}`,
     missing: '',
-    configuration: `--workers 1 --datapath ${datapath}; hash over user, tokens, Record-Route, OPTIONS check every 1 s, counters`,
+    configuration: `--workers 1 --datapath ${datapath}; ${transactions}, hash over user, tokens, Record-Route, OPTIONS check every 1 s, counters`,
     command(site) {
       const snapshot = join(site.directory, 'snapshot.json');
       const data = join(site.directory, 'data');
       mkdirSync(data);
-      writeFileSync(snapshot, JSON.stringify(benchSnapshot(site)), { mode: 0o600 });
+      const secrets = join(site.directory, 'secrets.json');
+      writeFileSync(snapshot, JSON.stringify(benchSnapshot(site, transactions)), { mode: 0o600 });
+      writeFileSync(secrets, JSON.stringify(secretsOf(site)), { mode: 0o600 });
       return [
         process.execPath,
         ...(site.profiles ? ['--cpu-prof', '--cpu-prof-dir', site.profiles] : []),
         join(root, 'edge-agent/src/main.ts'),
-        ...['--snapshot', snapshot, '--data', data, '--workers', '1', '--admin', '127.0.0.1:0'],
+        ...['--snapshot', snapshot, '--secrets', secrets, '--data', data, '--workers', '1', '--admin', '127.0.0.1:0'],
         ...['--address', site.proxy.address, '--datapath', datapath],
       ];
     },
   };
 }
 
+/** The certificate as the farm's Secret. */
+function secretsOf({ streams }: Site): Record<string, Record<string, string>> {
+  if (!streams) return {};
+  const [certificate, privateKey] = [streams.certificate, streams.privateKey].map((file) => readFileSync(file, 'utf8'));
+  return { bench: { certificate: certificate as string, privateKey: privateKey as string } };
+}
+
 export const PEERS: readonly Peer[] = [
   cfwd,
-  kamailio('kamailio', 'Kamailio, stateless', []),
-  kamailio('kamailio-tm', 'Kamailio, tm', ['-A', 'WITH_TM']),
-  agent('sipfleet', 'Sipfleet', 'ffi'),
-  agent('sipfleet-dgram', 'Sipfleet, dgram datapath', 'dgram'),
+  kamailio('kamailio', 'Kamailio, stateless', ['pairs'], []),
+  kamailio('kamailio-tm', 'Kamailio, tm', SECTIONS, ['-A', 'WITH_TM']),
+  agent('sipfleet', 'Sipfleet', { sections: SECTIONS }),
+  agent('sipfleet-stateless', 'Sipfleet, stateless', { sections: ['pairs'], transactions: 'stateless' }),
+  agent('sipfleet-dgram', 'Sipfleet, dgram datapath', { sections: ['pairs'], datapath: 'dgram' }),
 ];

@@ -96,18 +96,25 @@ function lastOutput(child: ChildProcess): () => string {
 
 /** CPU seconds (user and system) that a process, its threads and its children have used so far. */
 export function cpuSeconds(pid: number): number {
+  return familyStats(pid).reduce((ticks, stat) => ticks + stat.ticks, 0) / CLOCK_TICKS;
+}
+
+/** Process numbers of a process and its children, theirs included. */
+export function family(pid: number): number[] {
+  return familyStats(pid).map((stat) => stat.pid);
+}
+
+function familyStats(pid: number): { pid: number; parent: number; ticks: number }[] {
   const stats = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => statOf(name));
-  const family = new Set([pid]);
+  const members = new Set([pid]);
   // Children have higher numbers than their parents unless numbers wrapped: repeat until nothing is added.
-  for (let size = 0; size !== family.size; ) {
-    size = family.size;
-    for (const stat of stats) if (family.has(stat.parent)) family.add(stat.pid);
+  for (let size = 0; size !== members.size; ) {
+    size = members.size;
+    for (const stat of stats) if (members.has(stat.parent)) members.add(stat.pid);
   }
-  let ticks = 0;
-  for (const stat of stats) if (family.has(stat.pid)) ticks += stat.ticks;
-  return ticks / CLOCK_TICKS;
+  return stats.filter((stat) => members.has(stat.pid));
 }
 
 /** proc(5) /proc/PID/stat; empty where the process has ended meanwhile. */

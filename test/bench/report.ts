@@ -1,6 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Machine } from './machine.ts';
 import { type Baseline, FIXED_RATES, type Result } from './measure.ts';
+import type { MemoryResult } from './memory.ts';
+import type { Section } from './peers.ts';
+import type { StreamResult } from './streams.ts';
 
 export interface Report {
   date: string;
@@ -10,11 +13,15 @@ export interface Report {
   quick: boolean;
   /** Why the figures should not be published; empty: the machine was quiet. */
   doubts: string[];
-  /** Pairs per second that generator and sinks do without a proxy. */
-  loadMax: number;
-  baseline: Baseline;
-  results: Result[];
   skipped: string[];
+  pairs?: {
+    /** Generator and sinks without a proxy. */
+    baseline: Baseline;
+    results: Result[];
+  };
+  calls?: Result[];
+  streams?: StreamResult[];
+  memory?: MemoryResult[];
 }
 
 /** Peers that the others are set in relation to. */
@@ -35,26 +42,31 @@ function table(head: string[], rows: string[][]): string {
   return [line(head), rule, ...rows.map(line)].join('\n');
 }
 
-function throughput({ results }: Report): string {
-  const references = REFERENCES.flatMap(([name, label]) => {
-    const reference = results.find((result) => result.peer === name && result.max > 0);
-    return reference ? [{ label, max: reference.max }] : [];
+/** The value of each reference, for "× …" columns. */
+function references<R extends { peer: string }>(results: readonly R[], of: (result: R) => number) {
+  return REFERENCES.flatMap(([name, label]) => {
+    const reference = results.find((result) => result.peer === name);
+    return reference && of(reference) > 0 ? [{ label, max: of(reference) }] : [];
   });
+}
+
+function throughput(results: readonly Result[], what: keyof typeof FIXED_RATES): string {
+  const related = references(results, (result) => result.max);
   return table(
-    ['', 'pairs/s', 'limit', ...FIXED_RATES.map((r) => `µs at ${r / 1000}k/s`), ...references.map((r) => r.label)],
+    ['', `${what}/s`, 'limit', ...FIXED_RATES[what].map((r) => `µs at ${r / 1000}k/s`), ...related.map((r) => r.label)],
     results.map((result) => [
       result.title,
       `${result.limit === 'load' ? '≥ ' : ''}${whole(result.max)}`,
       result.limit,
       ...result.cpuMicros.map((micros) => (micros === null ? '–' : micros.toFixed(1))),
-      ...references.map(({ max }) => (result.max / max).toFixed(2)),
+      ...related.map(({ max }) => (result.max / max).toFixed(2)),
     ]),
   );
 }
 
-function latencies({ results }: Report): string {
+function latencies(results: readonly Result[], what: keyof typeof FIXED_RATES): string {
   return table(
-    ['', 'pairs/s', 'p50 µs', 'p50 direct', 'p50 added', 'p99 µs', 'p99 direct', 'p99 added', 'bytes added'],
+    ['', `${what}/s`, 'p50 µs', 'p50 direct', 'p50 added', 'p99 µs', 'p99 direct', 'p99 added', 'bytes added'],
     results.flatMap(({ title, halfLoad, addedBytes }) => {
       if (halfLoad === null) return [];
       const { rate, through, direct, added } = halfLoad;
@@ -64,37 +76,93 @@ function latencies({ results }: Report): string {
   );
 }
 
-/** The report as Markdown. */
-export function markdown(report: Report): string {
-  const { machine } = report;
-  return [
-    `Measured ${report.date.slice(0, 10)} at revision ${machine.revision}${report.quick ? ', short run' : ''}: ${machine.cpu}, ` +
-      `${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}, Node ${machine.node}, ${machine.compiler}. ` +
-      `Proxy on core ${report.proxyCore}, load on the others; requests: ${report.mix}. ` +
-      `Generator and sinks alone: ${whole(report.loadMax)} pairs/s.`,
-    '',
-    'Highest rate at < 0.1 % loss, and CPU per pair:',
-    '',
-    throughput(report),
-    '',
-    'Latency at half the highest rate:',
-    '',
-    latencies(report),
-    '',
-    ...report.results.map((r) => `- ${r.title}: ${r.version}; ${r.configuration}.`),
-    ...report.skipped.map((reason) => `- Not measured: ${reason}.`),
-    ...report.doubts.map((doubt) => `- Not to be published: ${doubt}.`),
-  ].join('\n');
+function overStreams(results: readonly StreamResult[]): string {
+  return table(
+    ['', 'TCP messages/s', 'TCP connections/s', 'TLS messages/s', 'TLS connections/s'],
+    results.map(({ title, tcp, tls }) => [
+      title,
+      ...[tcp.messages, tcp.connections, tls.messages, tls.connections].map(whole),
+    ]),
+  );
 }
 
-const BEGIN = '<!-- bench:begin, written by `npm run bench -- --record` -->';
-const END = '<!-- bench:end -->';
+function memories(results: readonly MemoryResult[]): string {
+  return table(
+    ['', 'open INVITE transaction', 'of which the request', 'idle TCP connection', 'idle TLS connection'],
+    results.map(({ title, transaction, requestBytes, tcp, tls }) => [
+      title,
+      transaction === null ? '–' : whole(transaction),
+      transaction === null ? '–' : whole(requestBytes),
+      whole(tcp),
+      whole(tls),
+    ]),
+  );
+}
 
-/** Puts the report between the markers of a document. */
+function circumstances(report: Report): string {
+  const { machine } = report;
+  return (
+    `Measured ${report.date.slice(0, 10)} at revision ${machine.revision}${report.quick ? ', short run' : ''}: ${machine.cpu}, ` +
+    `${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}, Node ${machine.node}, ${machine.compiler}. ` +
+    `Proxy on core ${report.proxyCore}, load on the others.`
+  );
+}
+
+const configurations = (results: readonly { title: string; version: string; configuration: string }[]): string =>
+  results.map((r) => `- ${r.title}: ${r.version}; ${r.configuration}.`).join('\n');
+
+/** What was measured, as Markdown by section. */
+export function sections(report: Report): Partial<Record<Section, string>> {
+  const blocks = (...parts: string[]): string => [circumstances(report), ...parts].join('\n\n');
+  const { pairs, calls, streams, memory } = report;
+  return {
+    ...(pairs && {
+      pairs: blocks(
+        `Requests: ${report.mix}. Generator and sinks alone: ${whole(pairs.baseline.max)} pairs/s.`,
+        'Highest rate at < 0.1 % loss, and CPU per pair:',
+        throughput(pairs.results, 'pairs'),
+        'Latency at half the highest rate:',
+        latencies(pairs.results, 'pairs'),
+        configurations(pairs.results),
+      ),
+    }),
+    ...(calls && {
+      calls: blocks(
+        'Whole calls (INVITE, 200, ACK, BYE, 200): highest rate at < 0.1 % of calls not ended, and CPU per call:',
+        throughput(calls, 'calls'),
+        'From INVITE to its 200, at half the highest rate:',
+        latencies(calls, 'calls'),
+      ),
+    }),
+    ...(streams && {
+      streams: blocks(
+        'OPTIONS and its 200 over 200 open connections, and each over a connection of its own; clients over TCP or TLS, backends over UDP:',
+        overStreams(streams),
+      ),
+    }),
+    ...(memory && { memory: blocks('Bytes:', memories(memory)) }),
+  };
+}
+
+/** The report as Markdown. */
+export function markdown(report: Report): string {
+  const notes = [
+    ...report.skipped.map((reason) => `- Not measured: ${reason}.`),
+    ...report.doubts.map((doubt) => `- Not to be published: ${doubt}.`),
+  ];
+  return [...Object.values(sections(report)), ...notes].join('\n\n');
+}
+
+/** Puts what was measured between its section's markers in a document. */
 export function record(path: string, report: Report): void {
-  const document = readFileSync(path, 'utf8');
-  const from = document.indexOf(BEGIN);
-  const to = document.indexOf(END);
-  if (from < 0 || to < from) throw new Error(`${path}: the lines "${BEGIN}" and "${END}" are missing`);
-  writeFileSync(path, `${document.slice(0, from + BEGIN.length)}\n${markdown(report)}\n${document.slice(to)}`);
+  let document = readFileSync(path, 'utf8');
+  for (const [name, text] of Object.entries(sections(report))) {
+    const begin = `<!-- bench:${name}, written by \`npm run bench -- --record\` -->`;
+    const end = `<!-- bench:${name}:end -->`;
+    const from = document.indexOf(begin);
+    const to = document.indexOf(end);
+    if (from < 0 || to < from) throw new Error(`${path}: the lines "${begin}" and "${end}" are missing`);
+    document = `${document.slice(0, from + begin.length)}\n${text}\n${document.slice(to)}`;
+  }
+  writeFileSync(path, document);
 }

@@ -4,18 +4,22 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { createAuthority } from '../../edge-agent/src/transport/certificates.fixture.ts';
 import { build, type Program } from './build.ts';
 import { type Bed, blast } from './load.ts';
 import { busyShare, divideCores, machine } from './machine.ts';
 import { type Baseline, directoryOf, measure, measureBaseline, QUICK, type Result, THOROUGH } from './measure.ts';
-import { type Address, PEERS, type Peer, text } from './peers.ts';
-import { start, stopAll } from './processes.ts';
+import { measureMemory } from './memory.ts';
+import { type Address, PEERS, type Peer, SECTIONS, type Section, type Site, text } from './peers.ts';
+import { type Running, start, stopAll } from './processes.ts';
 import { describeProfiles } from './profile.ts';
 import { markdown, type Report, record } from './report.ts';
+import { measureStreams } from './streams.ts';
 import { validate } from './validate.ts';
 
 const USAGE = `npm run bench -- [options]
   --quick            short runs, coarse results (about a minute)
+  --sections NAMES   only these tables, by commas: ${SECTIONS.join(', ')}
   --only NAMES       only these peers, by commas: ${PEERS.map((p) => p.name).join(', ')}
   --mix SHARES       requests to send, default invite=1; for example invite=8,options=1,register=1
   --proxy-core N     core of the proxy under test, default the last; the load gets the others
@@ -28,6 +32,7 @@ const USAGE = `npm run bench -- [options]
 const options = {
   quick: { type: 'boolean', default: false },
   only: { type: 'string' },
+  sections: { type: 'string' },
   mix: { type: 'string', default: 'invite=1' },
   'proxy-core': { type: 'string' },
   json: { type: 'string' },
@@ -44,11 +49,18 @@ const QUIET_DURING = 0.05;
 type Settings = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
 
 function chosen(settings: Settings): readonly Peer[] {
-  const wanted = settings.only?.split(',') ?? (settings['cpu-prof'] ? ['sipfleet'] : PEERS.map((peer) => peer.name));
-  for (const name of wanted)
-    if (!PEERS.some((peer) => peer.name === name))
-      throw new Error(`--only: found "${name}", allowed are ${PEERS.map((peer) => peer.name).join(', ')}`);
+  const names = PEERS.map((peer) => peer.name);
+  const wanted = listed('--only', settings.only, names) ?? (settings['cpu-prof'] ? ['sipfleet'] : names);
   return PEERS.filter((peer) => wanted.includes(peer.name));
+}
+
+/** Names by commas; undefined where the option is not there. */
+function listed<T extends string>(option: string, text: string | undefined, allowed: readonly T[]): T[] | undefined {
+  return text?.split(',').map((name) => {
+    const known = allowed.find((one) => one === name);
+    if (known === undefined) throw new Error(`${option}: found "${name}", allowed are ${allowed.join(', ')}`);
+    return known;
+  });
 }
 
 /** Addresses with ports that are free now. Sinks have addresses of their own: by its address a proxy tells a backend from a client. */
@@ -65,27 +77,45 @@ interface Bench {
   programs: Record<Program, string>;
   bed: Bed;
   proxy: Address;
+  streams: { tcp: Address; tls: Address; certificate: string; privateKey: string };
   directory: string;
+  /** Ends the sinks; starts them again. */
+  silence(): Promise<void>;
+  answer(): void;
 }
 
 async function prepare(settings: Settings, directory: string): Promise<Bench> {
   const programs = build();
   const core = settings['proxy-core'];
   const cores = divideCores(core === undefined ? undefined : Number(core));
-  const [proxy, client, ...sinks] = await freeAddresses('127.0.0.1', '127.0.0.1', '127.0.0.2', '127.0.0.3');
-  for (const sink of sinks) start(cores.load, [programs.sink, '--listen', text(sink)]);
+  const hosts = ['127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.2', '127.0.0.3'] as const;
+  const [proxy, client, tcp, tls, ...sinks] = await freeAddresses(...hosts);
+  let answering: Running[] = [];
+  const answer = () => {
+    answering = sinks.map((sink) => start(cores.load, [programs.sink, '--listen', text(sink)]));
+  };
+  answer();
   const bed = { blast: programs.blast, cores, client, sinks, mix: settings.mix };
-  return { settings, programs, bed, proxy, directory };
+  const streams = { tcp, tls, ...certify(directory) };
+  const silence = async () => void (await Promise.all(answering.map((sink) => sink.stop())));
+  return { settings, programs, bed, proxy, streams, directory, silence, answer };
 }
 
-function commandOf(bench: Bench, peer: Peer, directory: string, profiles?: string): string[] {
+/** A certificate for the run, in files: Kamailio reads nothing else. */
+function certify(directory: string): { certificate: string; privateKey: string } {
+  const pair = createAuthority('Bench CA').issue('bench.invalid', '127.0.0.1');
+  const paths = { certificate: join(directory, 'certificate.pem'), privateKey: join(directory, 'key.pem') };
+  for (const name of ['certificate', 'privateKey'] as const) writeFileSync(paths[name], pair[name], { mode: 0o600 });
+  return paths;
+}
+
+function commandOf(bench: Bench, peer: Peer, directory: string, extra: Pick<Site, 'profiles' | 'streams'> = {}) {
   const { bed, proxy, programs } = bench;
-  const site = { proxy, client: bed.client, sinks: bed.sinks, cfwd: programs.cfwd, directory };
-  return peer.command(profiles === undefined ? site : { ...site, profiles });
+  return peer.command({ proxy, client: bed.client, sinks: bed.sinks, cfwd: programs.cfwd, directory, ...extra });
 }
 
 /** Why the figures of these runs should not be published. */
-function doubts(busyBefore: number, results: Result[]): string[] {
+function doubts(busyBefore: number, results: readonly { title: string; runs: { disturbance: number }[] }[]): string[] {
   const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
   const found: string[] = [];
   if (busyBefore > QUIET_BEFORE) found.push(`${percent(busyBefore)} of the machine was busy before the bench began`);
@@ -101,43 +131,94 @@ function doubts(busyBefore: number, results: Result[]): string[] {
 
 async function compare(bench: Bench): Promise<Report> {
   const { settings, bed } = bench;
-  const effort = settings.quick ? QUICK : THOROUGH;
   const busyBefore = await busyShare(1);
-  console.error('Measuring generator and sinks alone …');
-  const baseline: Baseline = await measureBaseline(bed, effort);
-  const results: Result[] = [];
-  const skipped: string[] = [];
-  for (const peer of chosen(settings)) {
-    if (peer.version() === undefined) {
-      skipped.push(peer.missing);
-      continue;
-    }
-    console.error(`Measuring ${peer.title} …`);
-    const directory = directoryOf(bench.directory, peer);
-    const command = commandOf(bench, peer, directory);
-    results.push(await measure(bed, baseline, effort, peer, command, bench.proxy, directory));
+  const peers = chosen(settings);
+  const there = peers.filter((peer) => peer.version() !== undefined);
+  const wanted = listed('--sections', settings.sections, SECTIONS) ?? SECTIONS;
+  const measured: Pick<Report, Section> = {};
+  for (const section of SECTIONS) {
+    const those = there.filter((peer) => peer.sections.includes(section));
+    if (wanted.includes(section) && those.length > 0) Object.assign(measured, await MEASURES[section](bench, those));
   }
+  const { pairs, calls = [], streams = [] } = measured;
   return {
     date: new Date().toISOString(),
     machine: machine(),
     proxyCore: bed.cores.proxy,
     mix: settings.mix,
     quick: settings.quick,
-    doubts: doubts(busyBefore, results),
-    loadMax: baseline.max,
-    baseline,
-    results,
-    skipped: [...new Set(skipped)],
+    doubts: doubts(busyBefore, [...(pairs?.results ?? []), ...calls, ...streams]),
+    skipped: [...new Set(peers.filter((peer) => !there.includes(peer)).map((peer) => peer.missing))],
+    ...measured,
   };
+}
+
+const effortOf = ({ settings }: Bench) => (settings.quick ? QUICK : THOROUGH);
+
+/** How each section is measured. */
+const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Report, Section>>> = {
+  async pairs(bench, peers) {
+    console.error('Measuring generator and sinks alone …');
+    const baseline = await measureBaseline(bench.bed, effortOf(bench));
+    const results = await each(peers, 'pairs', (peer) => measureRates(bench, bench.bed, baseline, peer, 'pairs'));
+    return { pairs: { baseline, results } };
+  },
+  async calls(bench, peers) {
+    const bed = { ...bench.bed, calls: true };
+    const baseline = await measureBaseline(bed, effortOf(bench));
+    return { calls: await each(peers, 'calls', (peer) => measureRates(bench, bed, baseline, peer, 'calls')) };
+  },
+  async streams(bench, peers) {
+    const results = await each(peers, 'TCP and TLS', (peer) => {
+      const { directory, command } = withStreams(bench, peer, 'streams');
+      return measureStreams(streamBed(bench), effortOf(bench), peer, command, bench.proxy, directory);
+    });
+    return { streams: results };
+  },
+  async memory(bench, peers) {
+    const results = await each(peers, 'memory', async (peer) => {
+      const { directory, command } = withStreams(bench, peer, 'memory');
+      const result = await measureMemory(streamBed(bench), peer, command, bench.proxy, directory, bench.silence);
+      bench.answer();
+      return result;
+    });
+    return { memory: results };
+  },
+};
+
+async function each<R>(peers: Peer[], what: string, measure: (peer: Peer) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const peer of peers) {
+    console.error(`Measuring ${peer.title}: ${what} …`);
+    results.push(await measure(peer));
+  }
+  return results;
+}
+
+function measureRates(bench: Bench, bed: Bed, baseline: Baseline, peer: Peer, section: Section): Promise<Result> {
+  const directory = directoryOf(bench.directory, peer, section);
+  return measure(bed, baseline, effortOf(bench), peer, commandOf(bench, peer, directory), bench.proxy, directory);
+}
+
+const streamBed = ({ bed, programs, streams: { tcp, tls } }: Bench) => ({
+  bed,
+  program: programs['stream-blast'],
+  tcp,
+  tls,
+});
+
+function withStreams(bench: Bench, peer: Peer, section: Section): { directory: string; command: string[] } {
+  const directory = directoryOf(bench.directory, peer, section);
+  return { directory, command: commandOf(bench, peer, directory, { streams: bench.streams }) };
 }
 
 /** Loads one agent at a steady rate under V8's profiler, and prints where its threads spent their time. */
 async function profile(bench: Bench): Promise<void> {
   const rate = Number(bench.settings.rate);
   for (const peer of chosen(bench.settings)) {
-    const directory = directoryOf(bench.directory, peer);
+    const directory = directoryOf(bench.directory, peer, 'profile');
     const profiles = mkdtempSync(join(tmpdir(), 'sipfleet-profile-'));
-    const agent = start([bench.bed.cores.proxy], commandOf(bench, peer, directory, profiles), directory);
+    const agent = start([bench.bed.cores.proxy], commandOf(bench, peer, directory, { profiles }), directory);
     await Promise.race([validate(bench.proxy, bench.bed.client, peer.proxies), agent.failed]);
     const run = await blast(bench.bed, [bench.proxy], rate, 10, agent);
     await agent.stop();
