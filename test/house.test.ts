@@ -30,6 +30,7 @@ const HOUSES: House[] = [
       'push-options.ts',
       'agent.ts',
       'runtime.ts',
+      'backend-signals.ts',
       'snapshot-file.ts',
       'workers.ts',
       'data-thread.ts',

@@ -180,6 +180,7 @@ export class Agent {
           const { applied } = runtime;
           return { failures, ...(applied && { applied }), ...(target !== undefined && { target }) };
         },
+        signals: () => runtime.signals(),
         disagreements: () => this.#checkLink?.disagreements ?? [],
         link: () => this.#link?.status,
         calls: () => ({ farms: runtime.watch.calls.farms.list(), eventsLost: runtime.watch.lost }),

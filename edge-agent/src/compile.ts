@@ -3,6 +3,7 @@ import { formerOrders, lagOf } from './balancer/lag.ts';
 import { createNonces } from './balancer/nonces.ts';
 import { createRecoveries, keepRecoveries } from './balancer/recovery.ts';
 import { backendId, rankCandidates, sameOrder } from './balancer/rendezvous.ts';
+import { createSignals } from './balancer/signals.ts';
 import { certificateExpiry, compileStream } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
 import type { AffinityKey, BackendPlan, FarmPlan, ListenerPlan, Plan } from './plan.ts';
@@ -96,6 +97,8 @@ function compileFarm(
     recovered: createRecoveries(backends.length),
     sessions: new SharedArrayBuffer(backends.length * Int32Array.BYTES_PER_ELEMENT),
     nonces: createNonces(),
+    signals: createSignals(backends.length),
+    cutConnections: farm.health.cutConnections,
     states: new SharedArrayBuffer(backends.length),
   };
 }

@@ -52,6 +52,10 @@ export interface FarmPlan {
   sessions: SharedArrayBuffer;
   /** Which backend made a challenge, see balancer/nonces.ts. */
   nonces: SharedArrayBuffer;
+  /** What threads tell one another about backends, see balancer/signals.ts. */
+  signals: SharedArrayBuffer;
+  /** A backend that goes down loses its connections. */
+  cutConnections: boolean;
   /** One byte per backend, written by the control thread: see {@link STATE}. */
   states: SharedArrayBuffer;
 }

@@ -108,6 +108,8 @@ export interface StreamTransport {
    * `peers` say how TLS peers are verified. False: queue full, dropped; or a WebSocket client that is not connected.
    */
   sendTo(to: Endpoint, message: Segments, localAddress: string, listener: number): boolean;
+  /** Closes the connections, accepted and opened, whose remote end and listener number match. */
+  closeWhere(matches: (remote: Readonly<Endpoint>, listener: number) => boolean): void;
   close(): Promise<void>;
 }
 

@@ -7,13 +7,13 @@ import {
   type Snapshot,
   secretReferences,
 } from '@sipfleet/contract';
+import { BackendSignals, type SignalTotal } from './backend-signals.ts';
 import { compilePlan } from './compile.ts';
 import { compileBackendTls } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
 import type { BackendHealth, HealthTarget } from './health/backend.ts';
 import type { CheckResult } from './health/check-run.ts';
 import type { DampingRule } from './health/damping.ts';
-import type { PassiveSignal } from './health/passive.ts';
 import {
   type Assignment,
   type CheckView,
@@ -56,6 +56,7 @@ export class Runtime {
   /** Probes that failed, by farm. */
   readonly #checksFailed = new Map<string, number>();
   readonly #health: HealthSchedule;
+  readonly #signals: BackendSignals;
   readonly #options: RuntimeOptions;
   #applied: Applied | undefined;
   #secrets: Secrets = new Map();
@@ -85,6 +86,12 @@ export class Runtime {
         this.workers.setState(health.farm, health.backend, STATE[health.state]);
         options.health.changed(health);
       },
+    });
+    this.#signals = new BackendSignals({
+      running: () => this.workers,
+      report: (farm, backend, signal) => this.#health.reportPassive(farm, backend, signal),
+      log: options.workers.log,
+      icmp: options.workers.datapath !== 'dgram',
     });
   }
 
@@ -128,9 +135,9 @@ export class Runtime {
     return this.#health.run(farm, backend, check);
   }
 
-  /** What a data thread saw of a backend. */
-  reportPassive(farm: string, backend: string, signal: PassiveSignal): void {
-    this.#health.reportPassive(farm, backend, signal);
+  /** What traffic told against backends so far. */
+  signals(): SignalTotal[] {
+    return this.#signals.totals();
   }
 
   /** Listeners with the ports that are really bound. */
@@ -152,6 +159,7 @@ export class Runtime {
 
   async close(): Promise<void> {
     this.watch.close();
+    this.#signals.close();
     await Promise.all([this.#health.close(), this.workers.close()]);
   }
 

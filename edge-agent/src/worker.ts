@@ -60,6 +60,7 @@ const streams = createStreamTransport({
   seed: start.seed,
   onOpened: (connection) => open.opened(start.index, connection),
   onClosed: (connection) => open.closed(start.index, connection),
+  onUnreachable: (to, _listener, refused) => lost({ ...to }, refused),
   // Datagrams that stream messages caused have no received UDP batch to leave with.
   onBatchEnd: afterOthers,
 });
@@ -117,6 +118,18 @@ function complain(error: Error): void {
 }
 let complainedAt = 0;
 
+/** Not at once: the connection may have ended in the middle of handling a message. */
+function lost(to: Endpoint, refused: boolean): void {
+  setImmediate(() => {
+    try {
+      running?.proxy.unreachable(to, refused);
+    } catch (error) {
+      failed(error as Error);
+    }
+    udp.flush();
+  });
+}
+
 /** What other data threads want: mostly between two batches of our own, woken for it where none comes. */
 function openLetters(): void {
   post.drain(letters);
@@ -171,6 +184,11 @@ const output: Output = {
     if (sent) running!.counters.sent(listener.index, message.length);
     return sent;
   },
+  cut(farm, backend) {
+    streams.closeWhere(
+      (remote, handle) => running!.byHandle[handle]?.farm === farm && farm.sources.find(remote) === backend,
+    );
+  },
   handOver(worker, listener, from, bytes, start, end) {
     if (!post.handOver(worker, from, listener.mark, bytes, start, end)) running!.counters.drop(DROP.mailbox_full);
   },
@@ -189,6 +207,8 @@ function sendHere(to: Endpoint, message: Segments): boolean {
 const tick = setInterval(() => {
   seconds = Math.floor(Date.now() / 1000);
   takeCounts();
+  // With no transaction under way the timers rest, and connections may be there all the same.
+  if (timers === undefined) fireTimers();
 }, TICK_MS);
 
 /** What the transports counted since the last time, into the counters of the running plan. */

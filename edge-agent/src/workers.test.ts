@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { createSignals, Signals } from './balancer/signals.ts';
 import { type Plan, STATE } from './plan.ts';
 import { TRANSPORT } from './ports.ts';
 import { Workers } from './workers.ts';
@@ -43,6 +44,8 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       recovered: new SharedArrayBuffer(4),
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),
+      signals: createSignals(backends.length),
+      cutConnections: true,
       states: new SharedArrayBuffer(backends.length),
     },
   ],
@@ -135,6 +138,9 @@ test('states are written where the data threads read them', async () => {
   workers.setState('pbx', 'nobody', STATE.down);
   workers.setState('nowhere', 'a', STATE.down);
   expect([...new Uint8Array(running.farms[0]!.states)]).toEqual([STATE.unknown, STATE.down]);
+  // It went down once, and its connections are cut once.
+  workers.setState('pbx', 'b', STATE.down);
+  expect(new Signals(running.farms[0]!.signals).orders(1, 'cut')).toBe(1);
 });
 
 test('plans are applied one after the other, in the order they were given', async () => {

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { setState } from './balancer/recovery.ts';
+import { Signals } from './balancer/signals.ts';
 import { DataThread } from './data-thread.ts';
 import { AgentError } from './errors.ts';
-import type { Plan, StateCode } from './plan.ts';
+import { type Plan, STATE, type StateCode } from './plan.ts';
 import type { WorkerStart } from './ports.ts';
 import { createFlows } from './proxy/flows.ts';
 import { createPeers, type Peer, Peers } from './proxy/peers.ts';
@@ -115,7 +116,10 @@ export class Workers {
   setState(farm: string, backend: string, state: StateCode): void {
     const plan = this.#plan?.farms.find((f) => f.name === farm);
     const at = plan?.backends.findIndex((b) => b.name === backend) ?? -1;
-    if (plan && at >= 0) setState(plan, at, state, Math.floor(Date.now() / 1000));
+    if (!plan || at < 0) return;
+    const cut = plan.cutConnections && state === STATE.down && new Uint8Array(plan.states)[at] !== STATE.down;
+    setState(plan, at, state, Math.floor(Date.now() / 1000));
+    if (cut) new Signals(plan.signals).order(at, 'cut');
   }
 
   /** The other agents of the site. */

@@ -53,6 +53,7 @@ const proxy = new SipProxy(
     flows: new Flows(createFlows(), () => false),
     peers: new Peers(createPeers()),
     isOpen: () => false,
+    cut: () => {},
     seconds: () => 1,
     now: () => 1,
   },

@@ -36,10 +36,19 @@ export class Namespace implements Host {
   }
 
   /** A power cut: every process inside gets SIGKILL at once. */
-  async kill(): Promise<void> {
+  kill(): Promise<void> {
+    return this.#signal('SIGKILL');
+  }
+
+  /** Every process inside hangs: the kernel takes what comes, and nobody answers. Until {@link kill}. */
+  freeze(): Promise<void> {
+    return this.#signal('SIGSTOP');
+  }
+
+  async #signal(signal: NodeJS.Signals): Promise<void> {
     for (const pid of await this.pids())
       try {
-        process.kill(pid, 'SIGKILL');
+        process.kill(pid, signal);
       } catch {
         // It ended between the listing and the signal.
       }

@@ -87,9 +87,10 @@ test('a cycle keeps the interval that was asked for and uses the room that there
   expect(cycle).toMatchObject({ slotMs: 13_000, periodMs: 120_000, lanes: 1, checks: [{ slots: 8, everyCycles: 1 }] });
 });
 
-test('what is not built is refused by name', () => {
-  const [fault] = faults({ type: 'options' }, { health: { cutConnections: true } });
-  expect(fault).toMatchObject({ field: 'health.cutConnections', message: 'not supported yet' });
+test('cutConnections is true or false', () => {
+  const [fault] = faults({ type: 'options' }, { health: { cutConnections: 'yes' } });
+  expect(fault).toMatchObject({ field: 'health.cutConnections', allowed: 'true or false' });
+  expect(faults({ type: 'options' }, { health: { cutConnections: true } })).toEqual([]);
 });
 
 test('the options of check_sip, joined and apart', () => {

@@ -189,6 +189,8 @@ export const HEALTH_FIELDS = {
     .min(1, { error: allowedConcurrent })
     .max(100, { error: allowedConcurrent })
     .default(1),
+  /** A backend that goes down loses its connections with the agents at once, and what waits for its answer is tried elsewhere. */
+  cutConnections: z.boolean({ error: 'true or false' }).default(false),
   /** A backend that went down `flaps` times `within` stays down for `hold`. */
   damping: z
     .strictObject({

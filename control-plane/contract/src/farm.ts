@@ -11,7 +11,6 @@ import { duration } from './units.ts';
  * an operator who asks for a blocklist and gets none has been lied to.
  */
 const NOT_YET = {
-  health: ['cutConnections'],
   farm: ['vip', 'security'],
 } as const;
 
@@ -172,7 +171,7 @@ export const Registration = strict({
   maxExpires: duration('30s', '1d').optional(),
 });
 
-export const Health = strict(HEALTH_FIELDS, NOT_YET.health);
+export const Health = strict(HEALTH_FIELDS);
 export type Health = z.infer<typeof Health>;
 
 const allowedCode = 'a failure code from 400 to 599';

@@ -7,6 +7,7 @@ import { NONE, Pool } from './pool.ts';
 import { createRecoveries } from './recovery.ts';
 import { backendId, rankCandidates } from './rendezvous.ts';
 import { spreadTurn } from './round-robin.ts';
+import { createSignals } from './signals.ts';
 
 function farm(
   count: number,
@@ -48,6 +49,8 @@ function farm(
     recovered: createRecoveries(count),
     sessions: new SharedArrayBuffer(4 * count),
     nonces: new SharedArrayBuffer(0),
+    signals: createSignals(count),
+    cutConnections: false,
     states: new SharedArrayBuffer(count),
   };
 }

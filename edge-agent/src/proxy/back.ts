@@ -12,14 +12,20 @@ import type { Listener } from './runtime.ts';
 
 /** Passes the response in ctx.message to the client of its exchange, by what we know of it and not by what the Vias say. Leaves the text in ctx.splice. */
 export function passToClient(ctx: Context, exchange: Exchange): boolean {
+  if (!forClient(ctx, exchange)) return false;
+  responsePassed(ctx);
+  if (!toClient(ctx, exchange)) ctx.counters.drop(DROP.unknown_flow);
+  return true;
+}
+
+/** Writes the response in ctx.message into ctx.splice as the client is to get it. False: dropped, it cannot be passed on. */
+export function forClient(ctx: Context, exchange: Exchange): boolean {
   const { message, via, counters } = ctx;
   const line = message.first[HEADER.via]!;
   const leaving = exchange.listener;
   const readable = via.parse(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
   const problem = readable ? takeOwnVia(ctx, line, leaving) : DROP.malformed;
-  if (problem < 0) responsePassed(ctx);
   if (problem >= 0) counters.drop(problem);
-  else if (!toClient(ctx, exchange)) counters.drop(DROP.unknown_flow);
   return problem < 0;
 }
 

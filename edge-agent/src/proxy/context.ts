@@ -10,7 +10,7 @@ import type { Exchanges } from './exchange.ts';
 import { createRegistered, type Registered } from './flow.ts';
 import type { Flows } from './flows.ts';
 import type { Peers } from './peers.ts';
-import type { Listener, Runtime } from './runtime.ts';
+import type { FarmRuntime, Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
 
 /** What the proxy can do to the world. Built by worker.ts over the transports. */
@@ -34,6 +34,8 @@ export interface Output {
   readonly peers: Peers;
   /** A connection of some worker of this agent is open. */
   isOpen(worker: number, connection: number): boolean;
+  /** Closes every connection of this worker with a backend. */
+  cut(farm: FarmRuntime, backend: number): void;
   /** Monotonic milliseconds, for transaction timers. */
   now(): number;
   /** Seconds since the epoch, read once per batch. */

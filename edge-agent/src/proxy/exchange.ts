@@ -1,4 +1,5 @@
 import type { Endpoint, Segments } from '../ports.ts';
+import { joinSegments } from '../sip/splice.ts';
 import { Finished } from '../transaction/finished.ts';
 import type { State } from '../transaction/machines.ts';
 import { TimerWheel } from '../transaction/wheel.ts';
@@ -26,6 +27,8 @@ const TIMERS = 3;
 /** Buffers above this are not kept with a free record. */
 const KEPT_BYTES = 4096;
 
+const NOTHING = new Uint8Array(0);
+
 /** One request on its way: its server transaction, and the client transactions that it led to (RFC 3261 §16, "response context"). */
 export class Exchange {
   readonly index: number;
@@ -48,11 +51,18 @@ export class Exchange {
   /** What the client was sent last, for its retransmissions; empty: nothing, or nothing that needs keeping. */
   response = new Uint8Array(0);
   responseLength = 0;
+  /** The best failure so far, as the client would get it, and its status; 0: none. */
+  best: Uint8Array = NOTHING;
+  bestStatus = 0;
+  /** Key of the attempt that got it. */
+  bestKey = 0;
   /** Final status that the client was sent; 0: none yet. */
   finalStatus = 0;
   /** The server transaction's state. */
   state: State = 'trying';
   cancelled = false;
+  /** The current attempt went out as a datagram. */
+  overUdp = false;
   /** Interval of the running retransmission timer. */
   interval = 0;
   count = 0;
@@ -95,8 +105,17 @@ export class Exchange {
     this.responseLength = at;
   }
 
+  /** Rare: a buffer of its own, which goes with the exchange. */
+  keepBest(message: Segments, status: number, key: number): void {
+    this.best = joinSegments(message);
+    this.bestStatus = status;
+    this.bestKey = key;
+  }
+
   reset(): void {
     this.count = this.requestLength = this.responseLength = this.finalStatus = 0;
+    if (this.bestStatus > 0) this.best = NOTHING;
+    this.bestStatus = 0;
     this.cancelled = false;
     if (this.request.length > KEPT_BYTES) this.request = new Uint8Array(0);
     if (this.response.length > KEPT_BYTES) this.response = new Uint8Array(0);
@@ -127,6 +146,11 @@ export class Exchanges {
   /** Exchanges under way. */
   get size(): number {
     return this.#servers.size;
+  }
+
+  /** All of them, in the order in which they began. */
+  open(): IterableIterator<Exchange> {
+    return this.#servers.values();
   }
 
   /** Some timer runs. */

@@ -103,11 +103,13 @@ export function agent(
     return true;
   };
   const handedOver: HandedOver[] = [];
+  const cuts: number[] = [];
   const output: Output = {
     arena: () => arena,
     datagram: (l: Listener, to, m) => void take('datagram', l.index, -1, to, m),
     stream: (l, worker, to, m) => take('stream', l.index, worker, to, m),
     dial: (l, to, m) => take('dial', l.index, -1, to, m),
+    cut: (_farm, backend) => void cuts.push(backend),
     handOver: (worker, l, from, bytes, start, end) =>
       void handedOver.push({ worker, listener: l.index, from: { ...from }, bytes: bytes.slice(start, end) }),
     flows: new Flows(options.flows ?? createFlows(64), (worker, connection) => !closed.has(`${worker}#${connection}`)),
@@ -144,6 +146,13 @@ export function agent(
     runtime,
     closed,
     sent,
+    cuts,
+    signals: runtime.farms[0]!.signals,
+    /** A connection to this place could not be opened. */
+    refuse(to: string, refused = true): void {
+      arena.used = 0;
+      proxy.unreachable(endpoint(to), refused);
+    },
     handedOver,
     /** What another worker of this agent handed over. */
     takeOver({ bytes, from, listener }: HandedOver): Sent | undefined {

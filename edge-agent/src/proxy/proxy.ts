@@ -3,6 +3,7 @@ import { HEADER } from '../sip/header.ts';
 import { PARSE } from '../sip/message.ts';
 import { DROP } from '../telemetry/slab.ts';
 import { type CallEvents, type Context, type Counters, createContext, NO_EVENTS, type Output } from './context.ts';
+import { obey, unreachable } from './dead.ts';
 import type { Exchanges } from './exchange.ts';
 import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
@@ -31,9 +32,15 @@ export class SipProxy {
     this.#context = createContext(runtime, output, counters, exchanges, events);
   }
 
-  /** Fires the transaction timers that are due. */
+  /** A connection to `to` could not be opened (`refused`), or has ended. */
+  unreachable(to: Readonly<Endpoint>, refused: boolean): void {
+    unreachable(this.#context, to, refused);
+  }
+
+  /** Carries out what the control thread ordered, and fires the transaction timers that are due. */
   advance(): void {
     const ctx = this.#context;
+    obey(ctx);
     ctx.exchanges?.advance(ctx.output.now(), (exchange, timer) => onTimer(ctx, exchange, timer));
   }
 

@@ -21,6 +21,8 @@ export function handleResponse(ctx: Context, from: Endpoint, incoming: Listener)
   const backend = farm.sources.find(from);
   if (backend >= 0) {
     counters.responseFrom(farm.backends[backend]!.global, message.status);
+    if (message.status === 503) farm.signals.saw(backend, 'unavailable');
+    else farm.signals.answered(backend);
     if (message.status === 401 || message.status === 407) farm.nonces.learn(message, backend);
   }
   passResponse(ctx, from, incoming, false);

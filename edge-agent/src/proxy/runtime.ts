@@ -2,6 +2,7 @@ import { Lag } from '../balancer/lag.ts';
 import { Nonces } from '../balancer/nonces.ts';
 import { Pool } from '../balancer/pool.ts';
 import { backendId } from '../balancer/rendezvous.ts';
+import { type Order, Signals } from '../balancer/signals.ts';
 import { Sources } from '../balancer/sources.ts';
 import type { BackendPlan, FarmPlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Endpoint, TRANSPORT, type TransportName } from '../ports.ts';
@@ -31,6 +32,9 @@ export interface FarmRuntime {
   lag: Lag;
   sources: Sources;
   nonces: Nonces;
+  signals: Signals;
+  /** Orders of the control thread that are carried out already. */
+  obeyed: { epoch: number; refused: Int32Array; cut: Int32Array };
   /** First signs, all are accepted. */
   keys: { id: number; key: HashKey }[];
   listeners: Listener[];
@@ -92,6 +96,7 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
   const runtime: Runtime = { plan, worker, workers, listeners: [], farms: [] };
   for (const farm of plan.farms) {
     const pool = new Pool(farm, worker * 7919);
+    const signals = new Signals(farm.signals);
     runtime.farms.push({
       runtime,
       plan: farm,
@@ -100,6 +105,8 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
       lag: new Lag(farm, pool),
       sources: new Sources(farm.backends),
       nonces: new Nonces(farm.nonces),
+      signals,
+      obeyed: obeyedSoFar(signals),
       keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),
       listeners: [],
       peerListener: undefined,
@@ -152,6 +159,12 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
     towards: [],
   };
 }
+
+/** A thread that starts later has nothing to do about what was ordered before. */
+const obeyedSoFar = (signals: Signals): FarmRuntime['obeyed'] => {
+  const each = (order: Order) => Int32Array.from({ length: signals.size }, (_, b) => signals.orders(b, order));
+  return { epoch: signals.epoch, refused: each('refused'), cut: each('cut') };
+};
 
 function markOf({ transport, address, port }: ListenerPlan): number {
   const text = toBytes(`${transport}/${address}/${port}`);

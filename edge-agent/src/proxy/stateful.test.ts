@@ -156,7 +156,12 @@ test('nobody answers at all: 408 after Timer B; nothing for another method (RFC 
   const b = stateful({ backends: three.slice(0, 1) });
   b.receive(request({ method: 'MESSAGE' }), PHONE);
   b.sent.length = 0;
-  expect(new Set(firsts(b.pass(33_000)))).toEqual(new Set(['MESSAGE sip:clyde@example.com SIP/2.0']));
+  // The 100 is due when Timer E has been reset to T2, not before; a retransmission gets it again.
+  expect(new Set(firsts(b.pass(3490)))).toEqual(new Set(['MESSAGE sip:clyde@example.com SIP/2.0']));
+  expect(b.receive(request({ method: 'MESSAGE' }), PHONE)).toBeUndefined();
+  expect(firsts(b.pass(60))).toContain('SIP/2.0 100 Trying');
+  expect(first(b.receive(request({ method: 'MESSAGE' }), PHONE)!)).toBe('SIP/2.0 100 Trying');
+  expect(new Set(firsts(b.pass(30_000)))).toEqual(new Set(['MESSAGE sip:clyde@example.com SIP/2.0']));
   expect(b.exchanges!.size).toBe(0);
 });
 
@@ -164,7 +169,7 @@ test('a REGISTER fails over too, and its retransmission after the answer goes wh
   const a = stateful();
   const register = request({ method: 'REGISTER', uri: 'sip:example.com' });
   const out = a.receive(register, PHONE)!;
-  const moved = a.pass(4100).find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  const moved = a.pass(4100).find((s) => s.text.startsWith('REGISTER') && backendOf(s.to) !== backendOf(out.to))!;
   expect(first(moved)).toBe(first(out));
   a.receive(answer(moved.text), PBX[backendOf(moved.to)]!);
   expect(a.exchanges!.size).toBe(0);
@@ -307,4 +312,139 @@ test('a TCP caller’s exchange is kept by the worker of its connection', () => 
   other.receive(answer(out.text), PBX[backendOf(out.to)]!);
   expect(mine.takeOver(other.handedOver[0]!)).toMatchObject({ how: 'stream', worker: 0, to: { connection: 77 } });
   expect(mine.exchanges!.size).toBe(0);
+});
+
+test('ICMP about a PBX: what it has not answered goes to the next one at once, what it works on stays', () => {
+  const { a, out, at } = invited();
+  const other = a.receive(request({ callId: 'c2', via: 'SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKb' }), PHONE)!;
+  expect(other.to).toEqual(out.to);
+  a.receive(answer(other.text, '100 Trying'), at);
+  a.sent.length = 0;
+  a.signals.order(backendOf(out.to), 'refused');
+  const [moved, ...more] = a.pass(10);
+  expect([first(moved!), backendOf(moved!.to) === backendOf(out.to), more]).toEqual([first(out), false, []]);
+  expect(header(moved!.text, 'Call-ID')).toEqual(['c1@phone']);
+  // The same order is carried out once.
+  expect(a.pass(10)).toEqual([]);
+});
+
+test('a refused connection: the next PBX at once; nobody else: 503; both tell against the PBX', () => {
+  const tcp = three.slice(0, 2).map((b) => ({ ...b, transport: 'tcp' as const }));
+  const { a, out } = invited({ backends: tcp });
+  a.refuse(`tcp 10.0.0.${11 + backendOf(out.to)}:5060`);
+  const moved = a.sent.at(-1)!;
+  expect([first(moved), moved.how, backendOf(moved.to)]).toEqual([first(out), 'dial', 1 - backendOf(out.to)]);
+  a.refuse(`tcp 10.0.0.${11 + backendOf(moved.to)}:5060`);
+  const told = a.sent.at(-1)!;
+  expect(first(told)).toBe('SIP/2.0 503 Service Unavailable');
+  expect(header(told.text, 'Retry-After')).toEqual(['5']);
+  expect([0, 1].map((b) => a.signals.take(b, 'refused'))).toEqual([1, 1]);
+});
+
+test('a connection that ends takes the requests with it that got no answer, without a word against the PBX', () => {
+  const tcp = three.map((b) => ({ ...b, transport: 'tcp' as const }));
+  const { a, out } = invited({ backends: tcp });
+  a.refuse(`tcp 10.0.0.${11 + backendOf(out.to)}:5060`, false);
+  expect(backendOf(a.sent.at(-1)!.to)).not.toBe(backendOf(out.to));
+  expect(a.signals.take(backendOf(out.to), 'refused')).toBe(0);
+});
+
+test('within a dialog a refusal over UDP changes nothing: its PBX may be back in a second', () => {
+  const { a, out, at } = invited();
+  const ok = a.receive(answer(out.text), at)!;
+  const bye = request({
+    method: 'BYE',
+    cseq: 2,
+    to: '<sip:clyde@example.com>;tag=t1',
+    more: [`Route: ${header(ok.text, 'Record-Route')[0]}`],
+  });
+  const sent = a.receive(bye, PHONE)!;
+  expect(sent.to).toEqual(out.to);
+  a.sent.length = 0;
+  a.signals.order(backendOf(out.to), 'refused');
+  a.pass(600);
+  expect(a.sent.map((s) => [first(s), s.to])).toEqual([[first(sent), sent.to]]);
+});
+
+test('a PBX is cut off: its connections go, and what rings there rings elsewhere', () => {
+  const { a, out, at } = invited();
+  a.receive(answer(out.text, '180 Ringing'), at);
+  a.sent.length = 0;
+  a.setState(backendOf(out.to), 'down');
+  a.signals.order(backendOf(out.to), 'cut');
+  const sent = a.pass(10);
+  expect(a.cuts).toEqual([backendOf(out.to)]);
+  expect(firsts(sent)).toEqual(['CANCEL sip:clyde@example.com SIP/2.0', first(out)]);
+  expect(backendOf(sent[1]!.to)).not.toBe(backendOf(out.to));
+});
+
+test('silence, 503 and answers are told to health', () => {
+  const { a, out, at } = invited();
+  const moved = a.pass(1600).find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  expect(a.signals.take(backendOf(out.to), 'timeout')).toBe(1);
+  a.receive(answer(moved.text, '503 Service Unavailable', 'x'), PBX[backendOf(moved.to)]!);
+  expect(a.signals.take(backendOf(moved.to), 'unavailable')).toBe(1);
+  expect(a.signals.take(backendOf(moved.to), 'answered')).toBe(0);
+  a.receive(answer(out.text, '180 Ringing'), at);
+  expect(a.signals.take(backendOf(out.to), 'answered')).toBe(1);
+});
+
+test('of several failures the client gets the best: the lowest class, and what tells it how to ask again', () => {
+  const failover = { codes: [404, 407, 500, 503] };
+  const best = (...statuses: string[]) => {
+    const { a, out } = invited({ failover });
+    let at = out;
+    for (const status of statuses) {
+      a.receive(answer(at.text, status, `t${status.slice(0, 3)}`), PBX[backendOf(at.to)]!);
+      at = a.sent.findLast((s) => first(s) === first(out)) ?? at;
+    }
+    const told = a.sent.filter((s) => first(s)!.startsWith('SIP/2.0'));
+    expect(told).toHaveLength(1);
+    expect(told[0]!.to).toMatchObject(endpoint(PHONE));
+    expect(header(told[0]!.text, 'Via')).toHaveLength(1);
+    expect(header(told[0]!.text, 'To')[0]).toContain(`tag=t${first(told[0]!)!.slice(8, 11)}`);
+    return first(told[0]!);
+  };
+  expect(best('503 Service Unavailable', '404 Not Found', '500 Server Error')).toBe('SIP/2.0 404 Not Found');
+  expect(best('404 Not Found', '407 Proxy Auth', '503 Service Unavailable')).toBe('SIP/2.0 407 Proxy Auth');
+  expect(best('404 Not Found', '503 Service Unavailable', '486 Busy Here')).toBe('SIP/2.0 486 Busy Here');
+  expect(best('500 Server Error', '603 Decline')).toBe('SIP/2.0 603 Decline');
+});
+
+test('a failure and then silence: the better of it and 408', () => {
+  const { a, out } = invited({ backends: three.slice(0, 2), failover: { codes: [407, 503] } });
+  a.receive(answer(out.text, '407 Proxy Auth', 'x'), PBX[backendOf(out.to)]!);
+  a.sent.length = 0;
+  const told = firsts(a.pass(32_100)).filter((f) => f!.startsWith('SIP/2.0'));
+  expect(told).toEqual(['SIP/2.0 407 Proxy Auth']);
+  const b = invited({ backends: three.slice(0, 2) });
+  b.a.receive(answer(b.out.text, '503 Service Unavailable', 'x'), PBX[backendOf(b.out.to)]!);
+  b.a.sent.length = 0;
+  expect(firsts(b.a.pass(32_100)).filter((f) => f!.startsWith('SIP/2.0'))).toEqual(['SIP/2.0 408 Request Timeout']);
+});
+
+test('a 6xx of a PBX that was given up ends the search too: nobody rings any more, a late 200 is released', () => {
+  const { a, out, at } = invited();
+  const moved = a.pass(1600).find((s) => backendOf(s.to) !== backendOf(out.to))!;
+  a.receive(answer(moved.text, '180 Ringing'), PBX[backendOf(moved.to)]!);
+  a.sent.length = 0;
+  a.receive(answer(out.text, '603 Decline', 'x'), at);
+  expect(firsts(a.sent)).toEqual([
+    'ACK sip:clyde@example.com SIP/2.0',
+    'SIP/2.0 603 Decline',
+    'CANCEL sip:clyde@example.com SIP/2.0',
+  ]);
+  expect(a.sent[2]!.to).toEqual(moved.to);
+  a.sent.length = 0;
+  a.receive(answer(moved.text, '200 OK', 'late', ['Contact: <sip:c@10.0.0.99>']), PBX[backendOf(moved.to)]!);
+  expect(firsts(a.sent)).toEqual(['ACK sip:c@10.0.0.99 SIP/2.0', 'BYE sip:c@10.0.0.99 SIP/2.0']);
+});
+
+test('a 183 or a 408 for a request that is no INVITE is not passed on (RFC 4320)', () => {
+  const a = stateful();
+  const out = a.receive(request({ method: 'MESSAGE' }), PHONE)!;
+  const at = PBX[backendOf(out.to)]!;
+  expect(a.receive(answer(out.text, '183 Session Progress'), at)).toBeUndefined();
+  expect(a.receive(answer(out.text, '408 Request Timeout'), at)).toBeUndefined();
+  expect(a.exchanges!.size).toBe(0);
 });

@@ -1,31 +1,30 @@
-import { NONE } from '../balancer/pool.ts';
 import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { copyEndpoint } from '../sip/endpoint.ts';
-import { HEADER } from '../sip/header.ts';
 import { inviteClient, nonInviteClient, responseInput, step } from '../transaction/machines.ts';
-import { DEFAULT_BASE, nextInterval, timerValues } from '../transaction/timers.ts';
+import { DEFAULT_BASE, nextInterval } from '../transaction/timers.ts';
+import {
+  acknowledge,
+  cancelAttempt,
+  countRequest,
+  patience,
+  sendAgain,
+  startAttempt,
+  TRYING_CHECK_MS,
+  UDP,
+} from './attempt.ts';
 import { passToClient, toClient } from './back.ts';
 import { type Context, HOP } from './context.ts';
-import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
-import { forwardToBackend } from './forward.ts';
+import { type Attempt, type Exchange, TIMER } from './exchange.ts';
+import { conclude, onFailure, tryNext } from './failover.ts';
 import { releaseOf } from './hop.ts';
-import { failedOver } from './observe.ts';
-import { EXTRA, reply } from './reply.ts';
-import { choose, elsewhere, reload } from './target.ts';
-import { forwardToClient } from './to-client.ts';
+import { reply } from './reply.ts';
+import { reload } from './target.ts';
 
 /**
  * The response context of RFC 3261 §16: one request, the attempts it led to, and what the client is told. Transitions of the client
  * transactions come from transaction/machines.ts; here is what a proxy does about them. Completed and Accepted transactions shrink to an
  * entry of transaction/finished.ts as soon as nothing but retransmissions can come.
  */
-
-/** Retransmission timers aside, a proxy waits as long on a stream as on UDP: its other side may be UDP. */
-const UDP = timerValues(DEFAULT_BASE, false);
-/** Silence before a non-INVITE request is tried elsewhere: a registrar may ask a database. */
-const NON_INVITE_PATIENCE_MS = 4000;
-/** How often an attempt that got nothing but a 100 is asked whether its backend is still up. */
-const TRYING_CHECK_MS = 1000;
 
 /** Starts an exchange for the request just forwarded (ctx.branch). `backend`: −1 for a client. Its bytes were kept before the forwarding. */
 export function begin(ctx: Context, exchange: Exchange, backend: number): void {
@@ -38,24 +37,10 @@ export function begin(ctx: Context, exchange: Exchange, backend: number): void {
   if (exchange.invite) reply(ctx, exchange.from, exchange.listener, 100);
 }
 
-function startAttempt(ctx: Context, exchange: Exchange, now: number): void {
-  const exchanges = ctx.exchanges!;
-  exchange.interval = DEFAULT_BASE.T1;
-  if (ctx.target.transport === TRANSPORT.udp) exchanges.start(exchange, TIMER.retransmit, now + exchange.interval);
-  else exchanges.stop(exchange, TIMER.retransmit);
-  if (exchange.fresh && exchange.listener.farm.pool.size > 1)
-    exchanges.start(exchange, TIMER.patience, now + patience(exchange));
-}
-
-const patience = (exchange: Exchange): number =>
-  exchange.invite
-    ? exchange.listener.farm.plan.failover.timeoutMs
-    : Math.max(NON_INVITE_PATIENCE_MS, exchange.listener.farm.plan.failover.timeoutMs);
-
 /** The same request once more: the client gets what it got last, or its 100. */
 export function retransmitted(ctx: Context, exchange: Exchange, from: Endpoint): void {
   if (exchange.responseLength > 0) resend(ctx, exchange);
-  else if (exchange.invite && exchange.finalStatus === 0) reply(ctx, from, exchange.listener, 100);
+  else if (exchange.state === 'proceeding') reply(ctx, from, exchange.listener, 100);
 }
 
 function resend(ctx: Context, exchange: Exchange): void {
@@ -83,27 +68,6 @@ export function cancelled(ctx: Context, exchange: Exchange): void {
     if (exchange.attempts[i]!.state === 'proceeding') cancelAttempt(ctx, exchange, exchange.attempts[i]!);
 }
 
-function cancelAttempt(ctx: Context, exchange: Exchange, attempt: Attempt): void {
-  if (attempt.cancelSent) return;
-  attempt.cancelSent = true;
-  sendAgain(ctx, exchange, attempt, HOP.cancel);
-  if (attempt !== exchange.current) return;
-  // The CANCEL is a transaction of its own, retransmitted until the INVITE is answered.
-  exchange.interval = DEFAULT_BASE.T1;
-  if (ctx.target.transport === TRANSPORT.udp)
-    ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
-}
-
-/** Runs the kept request along an attempt's way again: the request itself (byte for byte the same), its CANCEL or its ACK. */
-function sendAgain(ctx: Context, exchange: Exchange, attempt: Attempt, hop: number): void {
-  if (!reload(ctx, exchange)) return;
-  ctx.hop = hop;
-  if (attempt.backend >= 0)
-    forwardToBackend(ctx, exchange.from, exchange.listener, attempt.backend, exchange.source, exchange.fresh);
-  else forwardToClient(ctx, exchange.from, exchange.listener, exchange.source);
-  ctx.hop = HOP.request;
-}
-
 /** A response whose branch belongs to an exchange. ctx.message holds it, ctx.via its top Via, which is ours. */
 export function onResponse(ctx: Context, exchange: Exchange, key: number): void {
   const { message } = ctx;
@@ -119,17 +83,6 @@ export function onResponse(ctx: Context, exchange: Exchange, key: number): void 
   if (message.status < 200) onProvisional(ctx, exchange, attempt);
   else if (message.status < 300) onSuccess(ctx, exchange, attempt);
   else onFailure(ctx, exchange, attempt);
-}
-
-/** ACK of a failure, hop by hop (RFC 3261 §16.7 item 8 NOTE, §17.1.1.3). Keeps ctx.message: the response is not passed on yet. */
-function acknowledge(ctx: Context, exchange: Exchange, attempt: Attempt): void {
-  const { message } = ctx;
-  const line = message.first[HEADER.to]!;
-  ctx.ackTo = message.bytes.slice(message.lineStart[line]!, message.lineEnd[line]!);
-  const { bytes, start } = message;
-  const end = message.end;
-  sendAgain(ctx, exchange, attempt, HOP.ack);
-  ctx.message.parse(bytes, start, end);
 }
 
 function onProvisional(ctx: Context, exchange: Exchange, attempt: Attempt): void {
@@ -157,8 +110,9 @@ function onProvisional(ctx: Context, exchange: Exchange, attempt: Attempt): void
 /** 101–199 go to the client at once (RFC 3261 §16.7 item 5); a 100 is ours alone. */
 function passProvisional(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   if (ctx.message.status === 100 || attempt.abandoned || exchange.finalStatus > 0) return;
-  if (!passToClient(ctx, exchange)) return;
-  if (exchange.invite) exchange.keepResponse(ctx.splice);
+  // RFC 4320 §4.1: no element sends one for a non-INVITE request.
+  if (!exchange.invite) return;
+  if (passToClient(ctx, exchange)) exchange.keepResponse(ctx.splice);
 }
 
 function onSuccess(ctx: Context, exchange: Exchange, attempt: Attempt): void {
@@ -210,73 +164,6 @@ function release(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   }
 }
 
-function onFailure(ctx: Context, exchange: Exchange, attempt: Attempt): void {
-  if (attempt.abandoned || exchange.finalStatus > 0) return;
-  const { status } = ctx.message;
-  if (!exchange.cancelled && triedElsewhere(ctx, exchange, attempt, status)) return;
-  // Trying the next one took the message's place only where there was one.
-  passToClient(ctx, exchange);
-  failed(ctx, exchange, status);
-}
-
-/** Not found, temporarily unavailable: what a registrar says of a user who is not registered there. */
-const isMisplaced = (status: number): boolean => status === 404 || status === 480;
-
-/** Tries another candidate where the status asks for it; false: it is passed on. What a phone itself says after it rang stands. */
-function triedElsewhere(ctx: Context, exchange: Exchange, attempt: Attempt, status: number): boolean {
-  if (exchange.listener.farm.plan.failover.codes.includes(status)) return tryNext(ctx, exchange, status);
-  return isMisplaced(status) && !attempt.ringing && tryNext(ctx, exchange, status, true);
-}
-
-/** The client was told a final failure, which stands in ctx.splice: retransmitted and acknowledged, if an INVITE's (RFC 3261 §17.2.1). */
-function failed(ctx: Context, exchange: Exchange, status: number): void {
-  const exchanges = ctx.exchanges!;
-  const now = ctx.output.now();
-  if (!exchange.invite) return exchanges.finish(exchange, status, now);
-  exchange.finalStatus = status;
-  exchange.state = 'completed';
-  exchange.keepResponse(ctx.splice);
-  exchanges.stop(exchange, TIMER.patience);
-  exchanges.start(exchange, TIMER.lifetime, now + UDP.H);
-  exchange.interval = DEFAULT_BASE.T1;
-  if (exchange.from.transport === TRANSPORT.udp) exchanges.start(exchange, TIMER.retransmit, now + exchange.interval);
-  else exchanges.stop(exchange, TIMER.retransmit);
-}
-
-/**
- * Gives the current attempt up for the next candidate. `status`: what it answered, 0: nothing; `misplaced`: only for one where the callee may be registered instead.
- * False where there is none: nothing has changed then.
- */
-function tryNext(ctx: Context, exchange: Exchange, status = 0, misplaced = false): boolean {
-  if (!exchange.fresh || exchange.count === MAX_ATTEMPTS) return false;
-  const before = exchange.current;
-  const { bytes, start, end } = ctx.message;
-  if (!reload(ctx, exchange)) return false;
-  const backend = misplaced
-    ? elsewhere(ctx, exchange)
-    : choose(ctx, exchange.from, exchange.listener, exchange.source, exchange);
-  if (backend === NONE) {
-    ctx.message.parse(bytes, start, end);
-    return false;
-  }
-  before.abandoned = true;
-  if (before.state === 'proceeding') cancelAttempt(ctx, exchange, before);
-  if (!reload(ctx, exchange)) return false;
-  forwardToBackend(ctx, exchange.from, exchange.listener, backend, exchange.source, true);
-  ctx.exchanges!.attempt(exchange, ctx.branch, backend);
-  failedOver(ctx, before.key, status);
-  if (ctx.runtime === exchange.listener.farm.runtime) {
-    const { global } = exchange.listener.farm.backends[before.backend]!;
-    if (misplaced) ctx.counters.sought(global);
-    else ctx.counters.failover(global);
-  }
-  countRequest(ctx, exchange, backend);
-  const now = ctx.output.now();
-  ctx.exchanges!.start(exchange, TIMER.lifetime, now + UDP.B);
-  startAttempt(ctx, exchange, now);
-  return true;
-}
-
 /** A timer of an exchange is due. */
 export function onTimer(ctx: Context, exchange: Exchange, timer: number): void {
   if (timer === TIMER.retransmit) onRetransmit(ctx, exchange);
@@ -293,23 +180,43 @@ function onRetransmit(ctx: Context, exchange: Exchange): void {
   } else if (current.cancelSent) sendAgain(ctx, exchange, current, HOP.cancel);
   else {
     if (exchange.invite) timer = 'A';
-    sendAgain(ctx, exchange, current, HOP.request);
-    if (current.backend >= 0 && ctx.runtime === exchange.listener.farm.runtime)
-      ctx.counters.retransmission(exchange.listener.farm.backends[current.backend]!.global);
+    if (exchange.overUdp) retransmit(ctx, exchange, current);
   }
   exchange.interval = nextInterval(timer, exchange.interval, DEFAULT_BASE);
   ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
+  if (!exchange.invite && exchange.state === 'trying' && exchange.interval === DEFAULT_BASE.T2) trying(ctx, exchange);
+}
+
+function retransmit(ctx: Context, exchange: Exchange, current: Attempt): void {
+  sendAgain(ctx, exchange, current, HOP.request);
+  if (current.backend >= 0 && ctx.runtime === exchange.listener.farm.runtime)
+    ctx.counters.retransmission(exchange.listener.farm.backends[current.backend]!.global);
+}
+
+/** The 100 of a non-INVITE request: due when Timer E has been reset to T2, and not before (RFC 4320 §4.1). */
+function trying(ctx: Context, exchange: Exchange): void {
+  exchange.state = 'proceeding';
+  if (reload(ctx, exchange)) reply(ctx, exchange.from, exchange.listener, 100);
 }
 
 function onPatience(ctx: Context, exchange: Exchange): void {
   if (exchange.cancelled || exchange.finalStatus > 0) return;
   const { current } = exchange;
-  const silent = current.state === 'calling' || current.state === 'trying';
-  const lost =
-    current.state === 'proceeding' && !current.ringing && !exchange.listener.farm.pool.serves(current.backend);
-  if ((silent || lost) && tryNext(ctx, exchange)) return;
+  const { pool } = exchange.listener.farm;
+  const silent = isSilent(current);
+  const lost = current.state === 'proceeding' && !current.ringing && !pool.serves(current.backend);
+  if ((silent || lost) && tryNext(ctx, exchange)) {
+    if (silent) timedOut(exchange, current);
+    return;
+  }
   // Nobody else to try, or it works on it: ask again later.
   ctx.exchanges!.start(exchange, TIMER.patience, ctx.output.now() + Math.max(TRYING_CHECK_MS, patience(exchange)));
+}
+
+const isSilent = ({ state }: Attempt): boolean => state === 'calling' || state === 'trying';
+
+function timedOut(exchange: Exchange, { backend }: Attempt): void {
+  if (backend >= 0) exchange.listener.farm.signals.saw(backend, 'timeout');
 }
 
 /** Timers B, C, F, H, I and L. */
@@ -317,18 +224,10 @@ function onLifetime(ctx: Context, exchange: Exchange): void {
   const exchanges = ctx.exchanges!;
   const now = ctx.output.now();
   if (exchange.finalStatus > 0) return exchanges.finish(exchange, exchange.finalStatus, now);
+  if (isSilent(exchange.current)) timedOut(exchange, exchange.current);
   // RFC 4320 §4.1: a 408 for a non-INVITE request would come too late for everybody.
-  if (!exchange.invite || !reload(ctx, exchange)) return exchanges.finish(exchange, 0, now);
+  if (!exchange.invite) return exchanges.finish(exchange, 0, now);
   for (let i = 0; i < exchange.count; i++)
     if (exchange.attempts[i]!.state === 'proceeding') cancelAttempt(ctx, exchange, exchange.attempts[i]!);
-  reload(ctx, exchange);
-  const status = exchange.cancelled ? 487 : 408;
-  reply(ctx, exchange.from, exchange.listener, status, EXTRA.none);
-  failed(ctx, exchange, status);
-}
-
-function countRequest(ctx: Context, exchange: Exchange, backend: number): void {
-  // Counters are numbered by the running plan; an exchange may have begun under the one before.
-  if (backend >= 0 && ctx.runtime === exchange.listener.farm.runtime)
-    ctx.counters.requestTo(exchange.listener.farm.backends[backend]!.global, exchange.method);
+  conclude(ctx, exchange, exchange.cancelled ? 487 : 408);
 }

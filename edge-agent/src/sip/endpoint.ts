@@ -16,3 +16,13 @@ export function copyEndpoint(to: Endpoint, from: Readonly<Endpoint>): Endpoint {
 export function isIPv4(e: Readonly<Endpoint>): boolean {
   return e.ip2 === 0xffff && e.ip0 === 0 && e.ip1 === 0;
 }
+
+/** Same transport, address and port. The connection is left out: it says how to get there, not where. */
+export function sameEndpoint(a: Readonly<Endpoint>, b: Readonly<Endpoint>): boolean {
+  return a.transport === b.transport && sameAddress(a, b);
+}
+
+/** Same address and port, whatever the transport. */
+export function sameAddress(a: Readonly<Endpoint>, b: Readonly<Endpoint>): boolean {
+  return a.port === b.port && a.ip3 === b.ip3 && a.ip2 === b.ip2 && a.ip1 === b.ip1 && a.ip0 === b.ip0;
+}

@@ -145,6 +145,13 @@ export const CATALOGUE = {
     unit: '1',
   },
   ...CALL_METRICS,
+  backendSignals: {
+    name: 'sipfleet_backend_signals_total',
+    type: 'counter',
+    help: 'What traffic told against a backend: timeout (a request given up after silence), refused (ICMP, or a connection refused), 503.',
+    labels: ['farm', 'backend', 'signal'],
+    unit: '1',
+  },
   backendState: {
     name: 'sipfleet_backend_state',
     type: 'gauge',

@@ -18,6 +18,8 @@ export interface MetricsSource {
   snapshot(): { applied?: { generation: number; at: number }; target?: number; failures: number };
   /** Backends about which the agents of this site disagree. */
   disagreements(): readonly { farm: string; backend: string; down: number }[];
+  /** What traffic told against backends. */
+  signals(): readonly { farm: string; backend: string; signal: string; count: number }[];
   /** Undefined where there is no control plane. */
   link(): { connected: boolean; reconnects: number } | undefined;
   calls(): { farms: readonly FarmCalls[]; eventsLost: number };
@@ -149,6 +151,7 @@ export class AgentMetrics {
       () => this.#collectStates(backends),
       () => this.#collectChecks(backends),
       () => this.#collectDisagreements(),
+      () => this.#collectSignals(),
       () => this.#collectAgent(totals),
       () => this.#collectPushes(),
     ];
@@ -254,6 +257,13 @@ export class AgentMetrics {
     const gauge = this.#metric<Gauge>('backendDisagreement');
     gauge.reset();
     for (const { farm, backend, down } of this.#source.disagreements()) gauge.set({ farm, backend }, down);
+  }
+
+  #collectSignals(): void {
+    this.#fill(
+      'backendSignals',
+      this.#source.signals().map(({ farm, backend, signal, count }) => [{ farm, backend, signal }, count]),
+    );
   }
 
   #collectChecks(backends: ReturnType<MetricsSource['backends']>): void {

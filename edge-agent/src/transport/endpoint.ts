@@ -1,21 +1,11 @@
 import type { Endpoint, TransportCode } from '../ports.ts';
 import { isIPv4 } from '../sip/endpoint.ts';
 
-export { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
+export { copyEndpoint, isIPv4, sameAddress, sameEndpoint } from '../sip/endpoint.ts';
 
 /** An endpoint of its own, `::` port 0 until somebody writes into it. */
 export function createEndpoint(transport: TransportCode): Endpoint {
   return { transport, ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, connection: 0 };
-}
-
-/** Same transport, address and port. The connection is left out: it says how to get there, not where. */
-export function sameEndpoint(a: Readonly<Endpoint>, b: Readonly<Endpoint>): boolean {
-  return a.transport === b.transport && sameAddress(a, b);
-}
-
-/** Same address and port, whatever the transport. */
-export function sameAddress(a: Readonly<Endpoint>, b: Readonly<Endpoint>): boolean {
-  return a.port === b.port && a.ip3 === b.ip3 && a.ip2 === b.ip2 && a.ip1 === b.ip1 && a.ip0 === b.ip0;
 }
 
 /** Transport, address and port as the key of a map. */

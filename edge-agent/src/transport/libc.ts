@@ -11,6 +11,8 @@ export interface Libc {
   getsockname(fd: number, address: Uint8Array, length: Uint32Array): number;
   recvmmsg(fd: number, messages: bigint, count: number, flags: number, timeout: null): number;
   sendmmsg(fd: number, messages: bigint, count: number, flags: number): number;
+  /** −1: nothing there, or an error. */
+  recv(fd: number, buffer: bigint, length: number, flags: number): number;
   close(fd: number): number;
   /** Memory outside of V8's heap as an ArrayBuffer. */
   view(address: bigint, length: number): ArrayBuffer;
@@ -24,6 +26,7 @@ export const LINUX = {
   AF_INET6: 10,
   SOCK_STREAM: 1,
   SOCK_DGRAM: 2,
+  SOCK_RAW: 3,
   SOCK_NONBLOCK: 0o4000,
   SOCK_CLOEXEC: 0o2000000,
   SOL_SOCKET: 1,
@@ -35,6 +38,11 @@ export const LINUX = {
   SO_RCVBUFFORCE: 33,
   IPPROTO_IP: 0,
   IP_FREEBIND: 15,
+  IPPROTO_ICMP: 1,
+  SOL_RAW: 255,
+  ICMP_FILTER: 1,
+  IPPROTO_ICMPV6: 58,
+  ICMP6_FILTER: 1,
   IPPROTO_IPV6: 41,
   IPV6_V6ONLY: 26,
   IPV6_FREEBIND: 78,
@@ -67,6 +75,7 @@ function load(): Libc | null {
       // Addresses as integers: koffi then passes them on without looking at what they point to.
       recvmmsg: lib.func('int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, void *timeout)'),
       sendmmsg: lib.func('int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)'),
+      recv: lib.func('intptr_t recv(int fd, uintptr_t buffer, size_t length, int flags)'),
       close: lib.func('int close(int fd)'),
     } as unknown as Omit<Libc, 'view' | 'errorName'>;
     return {

@@ -56,7 +56,7 @@ export const closeLast = async (): Promise<void> => void (await closers.pop()?.(
 export function create(options: Partial<StreamTransportOptions> = {}) {
   const got: { text: string; from: Endpoint; listener: number }[] = [];
   const closed: number[] = [];
-  const unreachable: { to: Endpoint; listener: number }[] = [];
+  const unreachable: { to: Endpoint; listener: number; refused: boolean }[] = [];
   const { changed, until } = condition();
   const keep: MessageHandler = (bytes, start, end, from, listener) => {
     const text = Buffer.from(bytes.subarray(start, end)).toString('latin1');
@@ -74,8 +74,8 @@ export function create(options: Partial<StreamTransportOptions> = {}) {
       closed.push(connection);
       changed();
     },
-    onUnreachable: (to, listener) => {
-      unreachable.push({ to: copyEndpoint(createEndpoint(TRANSPORT.udp), to), listener });
+    onUnreachable: (to, listener, refused) => {
+      unreachable.push({ to: copyEndpoint(createEndpoint(TRANSPORT.udp), to), listener, refused });
       changed();
     },
   });

@@ -170,7 +170,9 @@ describe('connections to a PBX', () => {
     streams.sendTo(to, whole(request('c')), '127.0.0.1', 0);
     await until(() => closed.length === 2);
     expect(streams.connectionCounts.connectFailed).toBe(2);
-    expect(unreachable.map((u) => [formatEndpoint(u.to), u.listener])).toEqual(Array(2).fill([`127.0.0.1:${port}`, 0]));
+    expect(unreachable.map((u) => [formatEndpoint(u.to), u.listener, u.refused])).toEqual(
+      Array(2).fill([`127.0.0.1:${port}`, 0, true]),
+    );
     expect(counts.sendDropped).toBe(3);
   });
 
@@ -182,6 +184,27 @@ describe('connections to a PBX', () => {
     expect(taken).toEqual([true, true, true, false]);
     await (await pbx.connection()).received(request('c'));
     expect(counts).toMatchObject({ sent: 3, sendDropped: 1 });
+  });
+
+  test('connections that match are closed, accepted and opened; of those opened it is told that they were open', async () => {
+    const { streams, got, closed, unreachable, until } = create();
+    const pbx = await createPbx();
+    const to = endpoint('127.0.0.1', pbx.port);
+    streams.sendTo(to, whole(request('a')), '127.0.0.1', 3);
+    const opened = await pbx.connection();
+    await opened.received(request('a'));
+    const { port } = await streams.listen('127.0.0.1', 0, 4);
+    const phone = await dial(port);
+    phone.socket.write(request('b'));
+    await until(() => got.length === 1);
+    streams.closeWhere((_remote, listener) => listener === 5);
+    expect(closed).toEqual([]);
+    streams.closeWhere((remote, listener) => remote.port === pbx.port && listener === 3);
+    await opened.closed();
+    expect(unreachable).toMatchObject([{ listener: 3, refused: false }]);
+    streams.closeWhere(() => true);
+    await phone.closed();
+    expect([closed.length, unreachable.length]).toEqual([2, 1]);
   });
 
   test('a connection that cannot be established in time is given up', async () => {

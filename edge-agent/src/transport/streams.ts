@@ -43,8 +43,11 @@ export interface StreamTransportOptions {
   onOpened?: (connection: number) => void;
   /** Told each connection that is gone, when nothing can be sent on it any more. */
   onClosed?: (connection: number) => void;
-  /** Told where a connection could not be opened to: refused, silent, or not to be trusted. `to` and `listener` as given to `sendTo`. */
-  onUnreachable?: (to: Readonly<Endpoint>, listener: number) => void;
+  /**
+   * Told of each connection opened by `sendTo` that is gone. `refused`: it never was open, since the peer refused it, was silent, or is not
+   * to be trusted. `to` and `listener` as given to `sendTo`.
+   */
+  onUnreachable?: (to: Readonly<Endpoint>, listener: number, refused: boolean) => void;
   /** After the handler has had all messages of one chunk: the time to flush what it queued elsewhere. */
   onBatchEnd?: () => void;
   /** Monotonic milliseconds. */
@@ -64,6 +67,8 @@ export function createStreamTransport(options: StreamTransportOptions): Streams 
 interface Open {
   connection: StreamConnection;
   group: ConnectionGroup;
+  /** Opened by us. */
+  dialed: boolean;
 }
 
 class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
@@ -76,7 +81,7 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
   readonly #handler: MessageHandler;
   readonly #onOpened: (connection: number) => void;
   readonly #onClosed: (connection: number) => void;
-  readonly #onUnreachable: (to: Readonly<Endpoint>, listener: number) => void;
+  readonly #onUnreachable: (to: Readonly<Endpoint>, listener: number, refused: boolean) => void;
   readonly #connections = new Map<number, Open>();
   readonly #listeners = new Set<GroupListener>();
   /** Connections opened for a listener number that nobody listens under. */
@@ -145,6 +150,11 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
     return this.#connect(to, localAddress, group).send(message);
   }
 
+  closeWhere(matches: (remote: Readonly<Endpoint>, listener: number) => boolean): void {
+    for (const { connection, group } of [...this.#connections.values()])
+      if (matches(connection.remote, group.listener)) connection.close();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweep);
@@ -168,7 +178,7 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
     if (!found) return;
     this.#connections.delete(id);
     found.group.remove(connection);
-    if (!established && !this.#closed) this.#onUnreachable(connection.remote, found.group.listener);
+    if (found.dialed && !this.#closed) this.#onUnreachable(connection.remote, found.group.listener, !established);
     this.#onClosed(id);
   }
 
@@ -229,13 +239,13 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
     const secure = to.transport === TRANSPORT.tls;
     const socket = secure ? group.peers.find(to).connect(where) : connect(where);
     const established = secure ? 'secureConnect' : 'connect';
-    return this.#add(remote, group, () => new Connection(socket, remote, this, group, established));
+    return this.#add(remote, group, () => new Connection(socket, remote, this, group, established), true);
   }
 
-  #add(remote: Endpoint, group: ConnectionGroup, create: () => StreamConnection): StreamConnection {
+  #add(remote: Endpoint, group: ConnectionGroup, create: () => StreamConnection, dialed = false): StreamConnection {
     remote.connection = this.#nextId();
     const connection = create();
-    this.#connections.set(remote.connection, { connection, group });
+    this.#connections.set(remote.connection, { connection, group, dialed });
     group.add(connection);
     this.#onOpened(remote.connection);
     return connection;
