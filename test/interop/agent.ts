@@ -34,6 +34,10 @@ export interface AgentOptions extends Common {
   farm: FarmInput;
   /** Values of the Secrets that the farm names. */
   secrets?: SecretValues;
+  /** Names it inside tokens; left out: made from its name. */
+  number?: number;
+  /** The other agents of its site, as `2=10.0.0.22`. */
+  peers?: readonly string[];
 }
 
 export type SecretValues = Record<string, Readonly<Record<string, string>>>;
@@ -130,9 +134,13 @@ export class Agent {
     return join(this.#directory, 'secrets.json');
   }
 
-  #fromFile({ farm, secrets = {} }: AgentOptions): string[] {
+  #fromFile({ farm, secrets = {}, number, peers = [] }: AgentOptions): string[] {
     this.writeFiles(farm, secrets);
-    return ['--snapshot', this.#snapshotFile, '--secrets', this.#secretsFile, '--data', this.#directory];
+    return [
+      ...['--snapshot', this.#snapshotFile, '--secrets', this.#secretsFile, '--data', this.#directory],
+      ...(number === undefined ? [] : ['--number', String(number)]),
+      ...peers.flatMap((peer) => ['--peer', peer]),
+    ];
   }
 
   /** What the agent reads on SIGHUP. */

@@ -11,6 +11,8 @@ export interface KamailioConfig {
   relayTo?: string;
   /** TLS beside UDP and TCP: its port, and the files of its certificate and key. */
   tls?: { port: number; certificate: string; privateKey: string };
+  /** Where every call to a phone is sent, whatever its Path says. */
+  outboundProxy?: string;
   /** Seconds between OPTIONS to every registered phone, sent along its Path. */
   pingPhones?: number;
 }
@@ -142,6 +144,7 @@ ${
   record_route();
   if (lookup("location")) {
     xlog("L_NOTICE", "call $rm from $fU to $tU here\\n");
+${config.outboundProxy ? `    $du = "${config.outboundProxy}";` : ''}
     t_relay();
     exit;
   }

@@ -36,19 +36,29 @@ interface Dialog {
 export class Phone {
   /** Everything received, in order. */
   readonly received: Message[] = [];
-  readonly #line: PhoneLine;
+  #line: PhoneLine;
+  /** A browser's name of its own outlives its connections. */
+  readonly #name: string;
   readonly #options: PhoneOptions;
   readonly #watchers = new Set<() => void>();
   #sequence = 0;
 
   constructor(line: PhoneLine, options: PhoneOptions) {
     this.#line = line;
+    this.#name = line.host;
     this.#options = options;
     line.onMessage((text) => this.#take(readMessage(text)));
   }
 
+  /** Goes on by another line, as after its connection was lost. */
+  moveTo(line: PhoneLine): void {
+    this.#line = line;
+    line.onMessage((text) => this.#take(readMessage(text)));
+  }
+
   get contact(): string {
-    const { host, uriTransport } = this.#line;
+    const { uriTransport } = this.#line;
+    const host = uriTransport === 'ws' ? this.#name : this.#line.host;
     return `<sip:${this.#options.user}@${host};transport=${uriTransport}>`;
   }
 
