@@ -34,7 +34,7 @@ export interface FarmPlan {
   /** Transactions are kept (failover inside them, retransmissions absorbed), or every message is forwarded by itself. */
   stateful: boolean;
   failover: { timeoutMs: number; codes: readonly number[]; release: boolean };
-  registration: 'path' | 'none';
+  registration: 'path' | 'contact' | 'none';
   /** Seconds that a phone's registration is told to last at most; 0: as the PBX says. */
   maxExpires: number;
   backends: BackendPlan[];

@@ -1,6 +1,5 @@
 import type { FarmInput } from '@sipfleet/contract';
 import { describe, expect, test } from 'vitest';
-import type { LineTransport } from '../interop/phone-line.ts';
 import { PhoneProcess } from '../interop/phone-process.ts';
 import { callScenario } from '../interop/scenarios.ts';
 import { hostPort } from '../netns/host.ts';
@@ -71,53 +70,64 @@ const PATIENCE_MS = 90_000;
 describe.skipIf(!canUseNamespaces())(`${CALLS} calls up when the agent dies`, () => {
   const stage = useStage();
 
-  /** All calls of bonnie's SIPp to clyde are up; then the agent that carries them dies, and the other gets the address. */
-  async function setUp(transport: LineTransport, holdMs: number) {
+  /** Two agents of one farm; the first has the address and carries what comes. */
+  async function setUp() {
     const s = stage();
-    const { agentA, agentB, client1, client2, vip } = s.net;
+    const { agentB, vip } = s.net;
     const pbxs = await s.startPbxs();
-    const port = transport === 'ws' ? 5080 : 5060;
     const farm = s.farm({
-      listeners: [
-        ...s.farm().listeners,
-        ...(transport === 'ws' ? [{ transport: 'ws' as const, address: vip.ipv4, port }] : []),
-      ],
+      listeners: [...s.farm().listeners, { transport: 'ws', address: vip.ipv4, port: 5080 }],
     });
     const a = await s.startAgent({ workers: 1, farm, name: 'edge-a', number: 1 });
     await s.startAgent({ workers: 1, farm, name: 'edge-b', number: 2, host: agentB });
-    const target = hostPort(vip.ipv4, port);
-    const who = { user: 'clyde', password: USERS.clyde, domain: DOMAIN };
-    const clyde = s.keep(await PhoneProcess.start({ host: client2, transport, target, ...who }));
-    const scenario = callScenario({ challenged: false, holdMs });
-    const calls = s.sipp('bonnie', client1, {
-      ...{ port: 5080, scenario, callee: 'clyde', calls: CALLS, rate: 50, deadline: 120_000 },
+    /** The first agent dies with all calls up, and the other gets the address. */
+    const fail = async () => {
+      expect(pbxs.map((pbx) => pbx.count(/in-dialog BYE/))).toEqual([0, 0]);
+      await s.net.agentA.kill();
+      await a.process.exited;
+      await s.net.moveVip(agentB);
+    };
+    return { s, pbxs, fail };
+  }
+
+  const callsOf = (s: Stage, holdMs: number) =>
+    s.sipp('bonnie', s.net.client1, {
+      ...{ port: 5080, scenario: callScenario({ challenged: false, holdMs }), callee: 'clyde' },
+      ...{ calls: CALLS, rate: 50, deadline: 120_000 },
     });
+
+  test('phones on UDP: every BYE reaches the other phone and is answered', async () => {
+    const { s, pbxs, fail } = await setUp();
+    const home = await s.sippPhone('clyde', s.net.client2);
+    const calls = callsOf(s, HOLD_MS);
+    while (home.count(/in-dialog ACK/) < CALLS) await home.sees(/in-dialog ACK/, { from: home.log.length });
+    await fail();
+    expect(await calls.finished()).toMatchObject({ successful: CALLS, failed: 0 });
+    expect(pbxs.reduce((sum, pbx) => sum + pbx.count(/in-dialog BYE/), 0)).toBeGreaterThanOrEqual(CALLS);
+  });
+
+  /** Clyde's phone has all calls up, has lost its connection, and has registered over another one at the other agent. */
+  async function reconnected(transport: 'tcp' | 'ws', holdMs: number) {
+    const { s, fail } = await setUp();
+    const target = hostPort(s.net.vip.ipv4, transport === 'ws' ? 5080 : 5060);
+    const who = { user: 'clyde', password: USERS.clyde, domain: DOMAIN };
+    const clyde = s.keep(await PhoneProcess.start({ host: s.net.client2, transport, target, ...who }));
+    const calls = callsOf(s, holdMs);
     await clyde.up(CALLS, PATIENCE_MS);
-    expect(pbxs.map((pbx) => pbx.count(/in-dialog BYE/))).toEqual([0, 0]);
-    await agentA.kill();
-    await a.process.exited;
-    await s.net.moveVip(agentB);
-    if (transport !== 'udp') {
-      await clyde.lost();
-      await clyde.reconnect();
-    }
+    await fail();
+    await clyde.lost();
+    await clyde.reconnect();
     return { clyde, calls };
   }
 
-  test.each<LineTransport>(['udp', 'tcp', 'ws'])(
-    'the callers end them: every BYE reaches the phone on %s',
-    async (transport) => {
-      const { clyde, calls } = await setUp(transport, HOLD_MS);
-      expect(await calls.finished()).toMatchObject({ successful: CALLS, failed: 0 });
-      await clyde.over(CALLS);
-    },
-  );
+  test.each(['tcp', 'ws'] as const)('a phone on %s that reconnected gets every BYE', async (transport) => {
+    const { clyde, calls } = await reconnected(transport, HOLD_MS);
+    expect(await calls.finished()).toMatchObject({ successful: CALLS, failed: 0 });
+    await clyde.over(CALLS);
+  });
 
-  test.each<LineTransport>(['udp', 'tcp', 'ws'])(
-    'the phone on %s ends them: every BYE is answered',
-    async (transport) => {
-      const { clyde } = await setUp(transport, 3_600_000);
-      expect(await clyde.hangUp()).toBe(CALLS);
-    },
-  );
+  test.each(['tcp', 'ws'] as const)('a phone on %s that reconnected ends every call', async (transport) => {
+    const { clyde } = await reconnected(transport, 3_600_000);
+    expect(await clyde.hangUp()).toBe(CALLS);
+  });
 });

@@ -1,6 +1,5 @@
 import { createInterface } from 'node:readline';
-import { value } from '../netns/wire.ts';
-import { type Call, Phone } from './phone.ts';
+import { Phone } from './phone.ts';
 import { type LineTransport, openLine } from './phone-line.ts';
 
 /**
@@ -27,24 +26,16 @@ const phone = new Phone(await open(), { user, password, domain });
 const register = async () => say((await phone.register()).at(-1) === 200 ? 'registered' : 'refused');
 await register();
 
-const calls: Call[] = [];
-async function answer(): Promise<void> {
-  for (let n = 0; ; n++) {
-    const call = await phone.called(n);
-    calls.push(call);
-    say(`up ${calls.length}`);
-  }
+/** Says a number where it has changed. */
+function watch(what: string, now: () => number): void {
+  let said = 0;
+  setInterval(() => {
+    if (now() !== said) say(`${what} ${now()}`);
+    said = now();
+  }, 50);
 }
-// Nobody calls for longer than a test waits: what comes later is not this test's.
-void answer().catch(() => {});
-
-let over = 0;
-setInterval(() => {
-  const ended = phone.received.filter((m) => m.method === 'BYE').map((m) => value(m, 'call-id'));
-  const count = new Set(ended).size;
-  if (count !== over) say(`over ${count}`);
-  over = count;
-}, 50);
+watch('up', () => phone.calls.length);
+watch('over', () => phone.ended.size);
 
 for await (const command of createInterface({ input: process.stdin })) {
   if (command === 'reconnect') {
@@ -52,7 +43,7 @@ for await (const command of createInterface({ input: process.stdin })) {
     await register();
   } else if (command === 'hangup') {
     let done = 0;
-    await Promise.all(calls.map(async (call) => (await call.hangUp()).status === 200 && done++));
+    await Promise.all(phone.calls.map(async (call) => (await call.hangUp()).status === 200 && done++));
     say(`ended ${done}`);
   }
 }

@@ -36,6 +36,14 @@ interface Dialog {
 export class Phone {
   /** Everything received, in order. */
   readonly received: Message[] = [];
+  /** Calls that came in and were acknowledged, in order. */
+  readonly calls: Call[] = [];
+  /** Call-IDs that the other side has ended. */
+  readonly ended = new Set<string>();
+  /** INVITEs answered and not acknowledged yet, by Call-ID. */
+  readonly #answered = new Map<string, Message>();
+  /** Final answers by Call-ID and CSeq. */
+  readonly #finals = new Map<string, Message>();
   #line: PhoneLine;
   /** A browser's name of its own outlives its connections. */
   readonly #name: string;
@@ -99,18 +107,23 @@ export class Phone {
     const invite = (await this.#sees(() => this.#requests('INVITE')[after])) as Message;
     const callId = value(invite, 'call-id');
     await this.#sees(() => this.#requests('ACK').find((m) => value(m, 'call-id') === callId));
+    return this.#taken(invite);
+  }
+
+  close(): void {
+    this.#line.close();
+  }
+
+  /** A call that this side has answered. */
+  #taken(invite: Message): Call {
     return this.#asCall(invite, {
-      callId,
+      callId: value(invite, 'call-id'),
       local: this.#answeredTo(invite),
       remote: value(invite, 'from'),
       target: uriOf(value(invite, 'contact')),
       route: values(invite, 'record-route'),
       sequence: 1,
     });
-  }
-
-  close(): void {
-    this.#line.close();
   }
 
   #asCall(first: Message, dialog: Dialog): Call {
@@ -205,8 +218,7 @@ export class Phone {
   }
 
   #final(callId: string, cseq: string): Promise<Message> {
-    const fits = (m: Message) => m.status >= 200 && value(m, 'call-id') === callId && value(m, 'cseq') === cseq;
-    return this.#sees(() => this.received.find(fits)) as Promise<Message>;
+    return this.#sees(() => this.#finals.get(`${callId} ${cseq}`));
   }
 
   #sees<T>(found: () => T | undefined): Promise<T> {
@@ -228,6 +240,12 @@ export class Phone {
 
   #take(message: Message): void {
     this.received.push(message);
+    const callId = value(message, 'call-id');
+    if (message.status >= 200) this.#finals.set(`${callId} ${value(message, 'cseq')}`, message);
+    else if (message.method === 'INVITE' && !this.#answered.has(callId)) this.#answered.set(callId, message);
+    else if (message.method === 'BYE') this.ended.add(callId);
+    const invite = message.method === 'ACK' ? this.#answered.get(callId) : undefined;
+    if (invite && this.#answered.delete(callId)) this.calls.push(this.#taken(invite));
     if (message.method === 'INVITE' && !value(message, 'to').includes('tag=')) {
       this.#answer(message, '180 Ringing');
       this.#answer(message, '200 OK');

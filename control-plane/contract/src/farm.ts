@@ -165,8 +165,11 @@ export const Balancing = strict({
 });
 
 export const Registration = strict({
-  /** `path`: RFC 3327, with `Supported: path` added where the client left it out. */
-  mode: oneOf(['path', 'none'], ['contact']).default('path'),
+  /**
+   * How PBXs come to send requests for a phone through an agent. `path`: RFC 3327, with `Supported: path` added where the phone left it out. `contact`: for
+   * PBXs without Path, each Contact becomes a URI of ours, and the phone's own again in the answer. `none`: nothing is changed, the PBX reaches phones by itself.
+   */
+  mode: oneOf(['path', 'contact', 'none'], []).default('path'),
   /** What phones are told at most; left out: what the PBX grants. A short one makes them register anew soon after their PBX died. */
   maxExpires: duration('30s', '1d').optional(),
 });

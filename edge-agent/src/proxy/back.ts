@@ -3,6 +3,7 @@ import { copyEndpoint } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { METHOD } from '../sip/method.ts';
 import { DROP } from '../telemetry/slab.ts';
+import { restoreContacts } from './contact.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
 import { capExpires } from './expires.ts';
@@ -72,7 +73,10 @@ function cut(ctx: Context, leaving: Listener, from: number, to: number): void {
   const cap = leaving.farm.plan.maxExpires;
   edits.reset();
   edits.remove(from, to);
-  if (cap > 0 && message.method === METHOD.REGISTER && message.status < 300) capExpires(message, cap, arena, edits);
+  if (message.method === METHOD.REGISTER && message.status < 300) {
+    restoreContacts(message, leaving.farm, arena, edits);
+    if (cap > 0) capExpires(message, cap, arena, edits);
+  }
   splice.reset();
   const stream = leaving.plan.transport !== TRANSPORT.udp && message.first[HEADER.contentLength]! < 0;
   edits.apply(splice, bytes, message.start, stream ? message.headersEnd : message.end, arena.bytes);

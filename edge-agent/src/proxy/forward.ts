@@ -7,6 +7,7 @@ import { METHOD } from '../sip/method.ts';
 import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
 import { branchKey, identify, makeBranch, putBranch } from '../transaction/branch.ts';
 import { clientKey, registrationKeys } from './client-key.ts';
+import { rewriteContacts } from './contact.ts';
 import { type Context, HOP } from './context.ts';
 import { prepareFlow, putFlow } from './flow.ts';
 import { writeAck, writeCancel } from './hop.ts';
@@ -45,6 +46,8 @@ export function forwardToBackend(
   const chosen = farm.backends[backend]!;
   const leaving = incoming.towards[backend]!;
   const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;
+  const registers = fresh && source < 0 && message.method === METHOD.REGISTER;
+  if (registers && farm.plan.registration === 'contact') rewriteContacts(ctx, from, incoming, leaving);
   const arena = output.arena();
   const start = arena.used;
   noteClient(ctx, from, incoming, source);
@@ -52,7 +55,7 @@ export function forwardToBackend(
   if (fresh && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
     const token = senderToken(ctx, chosen.plan.id, from, incoming, source);
     putRecordRoutes(arena, token, leaving, SIDE.backends, incoming, fromSide);
-  } else if (fresh && message.method === METHOD.REGISTER && farm.plan.registration === 'path' && source < 0) {
+  } else if (registers && farm.plan.registration === 'path') {
     const token = senderToken(ctx, chosen.plan.id, from, incoming, source);
     token.path = true;
     arena.used = putUri(arena, PATH, token, leaving, SIDE.backends);

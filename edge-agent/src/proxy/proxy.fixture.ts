@@ -90,6 +90,7 @@ export function agent(
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
   /** Connections that are gone: `worker#connection`. */
   const closed = new Set<string>();
+  const isOpen = (worker: number, connection: number) => connection > 0 && !closed.has(`${worker}#${connection}`);
   const peers = new Peers(createPeers());
   peers.replace(options.peers ?? []);
   const sent: Sent[] = [];
@@ -112,9 +113,9 @@ export function agent(
     cut: (_farm, backend) => void cuts.push(backend),
     handOver: (worker, l, from, bytes, start, end) =>
       void handedOver.push({ worker, listener: l.index, from: { ...from }, bytes: bytes.slice(start, end) }),
-    flows: new Flows(options.flows ?? createFlows(64), (worker, connection) => !closed.has(`${worker}#${connection}`)),
+    flows: new Flows(options.flows ?? createFlows(64), isOpen),
     peers,
-    isOpen: (worker, connection) => !closed.has(`${worker}#${connection}`),
+    isOpen,
     seconds: () => clock.seconds,
     now: () => clock.now,
   };

@@ -9,11 +9,12 @@ import { toBytes, toText } from '../sip/text.ts';
 import { SCHEME } from '../sip/uri.ts';
 import { DROP, type LocalStatus } from '../telemetry/slab.ts';
 import { identify, loopHash, readBack, readBranch, transactionKey } from '../transaction/branch.ts';
+import { contactsFit } from './contact.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
 import { forwardToBackend } from './forward.ts';
 import { EXTRA, reply } from './reply.ts';
-import { ROUTE, takeOwnRoutes } from './route.ts';
+import { ROUTE, readTarget } from './route.ts';
 import { isOwn, type Listener, SOURCE } from './runtime.ts';
 import { acknowledged, begin, cancelled, retransmitted } from './stateful.ts';
 import { choose } from './target.ts';
@@ -39,7 +40,7 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
 
   ctx.startSecond = ctx.output.seconds();
   ctx.edits.reset();
-  const route = takeOwnRoutes(ctx, farm, ctx.edits);
+  const route = readTarget(ctx, farm, ctx.edits);
   if (route === ROUTE.tooMany) return refuse(ctx, from, incoming, 400);
   if (route === ROUTE.forged) {
     counters.drop(DROP.forged_token);
@@ -158,6 +159,8 @@ function validate(ctx: Context, incoming: Listener, source: number): LocalStatus
   const { bytes } = message;
   if (!uri.parse(bytes, message.uriStart, message.uriEnd)) return uri.scheme === SCHEME.other ? 416 : 400;
   if (message.maxForwards === 0) return message.method === METHOD.OPTIONS ? 200 : 483;
+  if (message.method === METHOD.REGISTER && source < 0 && farm.plan.registration === 'contact')
+    if (!contactsFit(message, farm)) return 400;
   // RFC 3261 §16.3 item 5: no option tag is needed of this proxy that it knows.
   if (message.first[HEADER.proxyRequire]! >= 0) return 420;
   // A keepalive of a phone or a monitor, meant for this element itself (RFC 3261 §11).

@@ -1,6 +1,7 @@
 import { HEADER } from '../sip/header.ts';
 import { putRange } from '../sip/text.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
+import { takeContact } from './contact.ts';
 import type { Context } from './context.ts';
 import type { Edits } from './edits.ts';
 import { type FarmRuntime, isOwn } from './runtime.ts';
@@ -23,11 +24,17 @@ const MAX_OWN = 6;
 
 const uri = new UriView();
 
+/** What a request's Route set, or else its Request-URI, says of where it goes; the changes that follow land in `edits`. */
+export function readTarget(ctx: Context, farm: FarmRuntime, edits: Edits): number {
+  const route = takeOwnRoutes(ctx, farm, edits);
+  return route === ROUTE.none && takeContact(ctx, farm, edits) ? ROUTE.token : route;
+}
+
 /**
  * Takes our own entries off the Route set (RFC 3261 §16.4): the top one, and the second as well where the message crossed us between two
  * transports or addresses (double Record-Route, RFC 5658). The removals land in `edits`.
  */
-export function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): number {
+function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): number {
   const { message } = ctx;
   const { bytes } = message;
   if (strictlyRouted(ctx, farm)) return unstrict(ctx, edits);

@@ -80,6 +80,8 @@ export interface Listener {
   via: [Uint8Array, Uint8Array];
   /** By side: `@host:port;lr>` with what goes before and after it being the same for all. */
   uriTail: [Uint8Array, Uint8Array];
+  /** By side: `@host:port` and transport, as in {@link uriTail} but without `lr`: of Contacts. */
+  contactTail: [Uint8Array, Uint8Array];
   /** By side: the text of host, port and transport; equal texts need one Record-Route only. */
   uriKey: [string, string];
   /** Per backend of the farm: the listener from which it is spoken to. */
@@ -155,6 +157,7 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
     names: [...new Set([plan.address, ...hosts])].map((h) => ({ ip: wordsOf(h)!, port })),
     via: both((hp) => toBytes(`Via: SIP/2.0/${name.toUpperCase()} ${hp};branch=z9hG4bK`)),
     uriTail: both((hp) => toBytes(`@${hp}${transport};lr>\r\n`)),
+    contactTail: both((hp) => toBytes(`@${hp}${transport}`)),
     uriKey: [`${hostPorts[0]}${transport}`, `${hostPorts[1]}${transport}`],
     towards: [],
   };

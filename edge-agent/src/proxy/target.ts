@@ -8,7 +8,7 @@ import { METHOD } from '../sip/method.ts';
 import { loopHash } from '../transaction/branch.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
-import { takeOwnRoutes } from './route.ts';
+import { readTarget } from './route.ts';
 import type { Listener } from './runtime.ts';
 
 /**
@@ -93,6 +93,6 @@ export function reload(ctx: Context, exchange: Exchange): boolean {
   ctx.loop = loopHash(message, exchange.source);
   ctx.startSecond = exchange.startSecond;
   ctx.edits.reset();
-  takeOwnRoutes(ctx, exchange.listener.farm, ctx.edits);
+  readTarget(ctx, exchange.listener.farm, ctx.edits);
   return true;
 }
