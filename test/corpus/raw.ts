@@ -6,7 +6,14 @@ export interface RawMessage {
   body: string;
 }
 
-const COMPACT: Record<string, string> = { v: 'via', f: 'from', t: 'to', i: 'call-id', l: 'content-length' };
+const COMPACT: Record<string, string> = {
+  v: 'via',
+  f: 'from',
+  t: 'to',
+  i: 'call-id',
+  l: 'content-length',
+  m: 'contact',
+};
 
 export function split(message: string): RawMessage {
   const end = message.indexOf('\r\n\r\n');

@@ -68,6 +68,23 @@ function conversation(): string[] {
   return out.map((text) => text.replaceAll('\r\n', '\n').replaceAll('\n', '\r\n'));
 }
 
+/** A registration in mode `contact`, over UDP and TCP, and what the PBX sends to the URI that it got. */
+function rewritten(): string[] {
+  const a = agent({ registration: { mode: 'contact' } });
+  const register = { method: 'REGISTER', uri: 'sip:example.com', to: '<sip:bonnie@example.com>' };
+  const out: string[] = [];
+  for (const { from, listener } of [SOURCES[0], SOURCES[4]]) {
+    const via = listener === 1 ? { via: 'SIP/2.0/TCP 198.51.100.7;branch=z9hG4bKt' } : {};
+    const text = request({ ...register, ...via, more: ['m: sip:b@h;q=0.1, "x" <sip:c@h;ob>;+sip.instance="<urn:1>"'] });
+    const sent = a.receive(text, from, listener)!.text;
+    const [contact] = header(sent, 'Contact');
+    const uri = /<([^>]+)>/.exec(contact!)![1]!;
+    out.push(text, answer(sent, '200 OK', 'r1', [`Contact: ${contact};expires=300, <sip:other@h>;expires=900`]));
+    out.push(request({ uri, via: 'SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKp', callId: `p${listener}@pbx` }));
+  }
+  return out.map((text) => text.replaceAll('\r\n', '\n').replaceAll('\n', '\r\n'));
+}
+
 /** A STUN Binding request, by which a phone keeps its flow open (RFC 5626 §4.4.2). */
 export const STUN = '\0\x01\0\0\x21\x12\xa4\x42' + 'transaction1';
 
@@ -76,5 +93,5 @@ export function messages(): string[] {
   const corpus = CORPUS.map(({ file }) => Buffer.from(readMessage(file)).toString('latin1'));
   const everyday = conversation();
   // As many of these as of those: most of the corpus is answered or dropped early.
-  return [...corpus, ...everyday, ...everyday, ...everyday, STUN];
+  return [...corpus, ...everyday, ...everyday, ...everyday, ...rewritten(), ...rewritten(), STUN];
 }
