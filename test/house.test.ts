@@ -63,7 +63,7 @@ const HOUSES: House[] = [
   {
     root: 'control-plane/src',
     common: [],
-    wiring: ['server.ts', 'app.ts', 'lambda'],
+    wiring: ['server.ts', 'app.ts', 'compose.ts', 'lambda'],
     rooms: {
       // The shapes of the HTTP API, shared by both of its ends.
       'api.ts': [],

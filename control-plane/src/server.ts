@@ -5,23 +5,18 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
-import { createApp } from './app.ts';
 import { type AdminToken, ensureAdminToken } from './auth/admin-token.ts';
 import { authenticateAgent } from './auth/agent.ts';
+import { compose } from './compose.ts';
 import { createHub } from './push/hub.ts';
 import { createDrain } from './push/outbox.ts';
 import { attachPush } from './push/upgrade.ts';
 import type { Log } from './routes/deps.ts';
-import { createCheckPlans } from './store/check-plans.ts';
-import { createCommit } from './store/commit.ts';
-import { createCurrent } from './store/current.ts';
 import { openDynamoStore } from './store/dynamo.ts';
 import { createTable } from './store/dynamo-table.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { localKeys } from './vault/local-keys.ts';
-import { createSigner } from './vault/signer.ts';
-import { createVault } from './vault/vault.ts';
 
 export type StoreOptions =
   | { kind: 'sqlite' /** A path, or `:memory:`. */; file: string }
@@ -59,23 +54,25 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { http, dataDir, logger: log } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const keys = await localKeys(join(dataDir, 'secret.key'));
-  const secrets = createVault(keys);
   const store = await openStore(options.store);
+  const now = Date.now;
   const hub = createHub(undefined, (agentId) => checks.lost(agentId));
   const drain = createDrain({ outbox: store, hint: hub.hint, log });
-  const current = createCurrent(store);
-  const now = Date.now;
-  const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit: drain.wake });
-  const signer = createSigner({ store, keys, now });
-  const checks = createCheckPlans({
+  const { app, current, checks, signer } = compose({
     store,
-    current,
-    now,
-    log,
+    keys,
+    hub: {
+      ...hub,
+      connected: ({ agentId }) => hub.connected(agentId),
+      disconnect: ({ agentId }) => hub.disconnect(agentId),
+    },
+    onCommit: drain.wake,
     changed: hub.scheduleChanged,
     listeningSince: now(),
+    now,
+    randomBytes,
+    log,
   });
-  const app = createApp({ store, current, commit, secrets, signer, checks, now, randomBytes, hub, log });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   attachPush(server, {
     hub,

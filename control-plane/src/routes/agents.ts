@@ -82,9 +82,9 @@ function enrolRoute(app: App, deps: AppDeps): void {
 }
 
 function listRoute(app: App, deps: AppDeps): void {
-  const view = (agent: AgentRecord, target: Target): AgentView => {
+  const view = async (agent: AgentRecord, target: Target): Promise<AgentView> => {
     const { agentId, number, name, site, version, firstSeenAt, lastReportAt, report } = agent;
-    const connected = deps.hub.connected(agentId);
+    const connected = await deps.hub.connected(agent);
     const seen = { agentId, number, name, site, version, connected, firstSeenAt, lastReportAt };
     return { ...seen, snapshot: report?.snapshot ?? null, target, backends: report?.backends ?? [] };
   };
@@ -111,7 +111,8 @@ function listRoute(app: App, deps: AppDeps): void {
     async (c, { query }) => {
       const { items, ...more } = await deps.store.agents(query);
       const targets = await targetsOf(items);
-      return c.json({ items: items.map((agent) => view(agent, targets.get(agent.site) as Target)), ...more }, 200);
+      const views = items.map((agent) => view(agent, targets.get(agent.site) as Target));
+      return c.json({ items: await Promise.all(views), ...more }, 200);
     },
   );
 }
@@ -133,7 +134,7 @@ function revokeRoute(app: App, deps: AppDeps): void {
       if (agent === undefined || !(await deps.store.deleteAgent(id)))
         throw new ProblemError(404, `there is no agent ${id}`);
       deps.checks.gone(agent);
-      deps.hub.disconnect(id);
+      await deps.hub.disconnect(agent);
       deps.log.info({ agent: id, actor: c.get('operator').name }, 'an agent was revoked');
       return c.body(null, 204);
     },

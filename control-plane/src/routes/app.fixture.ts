@@ -82,9 +82,9 @@ export function testApp(): TestApp {
     randomBytes,
     checks,
     hub: {
-      connected: (id) => hub.connectedIds.has(id),
+      connected: ({ agentId }) => hub.connectedIds.has(agentId),
       reach: () => ({ spreadMs: 0 }),
-      disconnect: (id) => hub.disconnected.push(id),
+      disconnect: ({ agentId }) => void hub.disconnected.push(agentId),
       runCheck: (agentId, check) => {
         if (hub.connectedIds.has(agentId)) hub.runs.push({ agentId, ...check });
         return hub.connectedIds.has(agentId);

@@ -18,8 +18,9 @@ export interface AppDeps {
   now: () => number;
   randomBytes: (length: number) => Uint8Array;
   hub: {
-    connected(agentId: string): boolean;
-    disconnect(agentId: string): void;
+    connected(agent: Pick<AgentIdentity, 'agentId' | 'site'>): boolean | Promise<boolean>;
+    /** Ends the connections of an agent that was revoked. */
+    disconnect(agent: Pick<AgentIdentity, 'agentId' | 'site'>): void | Promise<void>;
     /** Where push sockets are if not here, and what their return is to be spread over should all be lost at once. */
     reach(): Pick<Target, 'push' | 'spreadMs'>;
     /** False: the agent has no connection here. */

@@ -19,7 +19,7 @@ export function fleetSource({ store, current, hub }: Pick<AppDeps, 'store' | 'cu
   return {
     revision: () => store.revision(),
     target: (site) => current.snapshot(site),
-    connected: (agentId) => hub.connected(agentId),
+    connected: (agent) => hub.connected(agent),
     pendingHints: async () => (await store.outbox(PAGE)).length,
     async *agents() {
       let cursor: string | undefined;

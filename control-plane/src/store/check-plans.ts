@@ -123,18 +123,19 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
       .map((a) => (isAlive(Date.parse(a.lastReportAt ?? a.firstSeenAt), a.agentId) ? '1' : '0'))
       .join('');
 
-  function stillHolds(view: SiteView, from: Configuration): boolean {
+  function stillHolds(view: SiteView, from: Configuration, exactly: boolean): boolean {
     const { derived } = view;
     if (derived?.from !== from) return false;
     // In a crowd of reports a large site's plan is made a few times a second, not with each of them.
-    if (now() >= derived.lookedAt && now() - derived.lookedAt < FRESH_MS) return true;
+    if (!exactly && now() >= derived.lookedAt && now() - derived.lookedAt < FRESH_MS) return true;
     derived.lookedAt = now();
     return !view.news && derived.alive === aliveIn(view);
   }
 
-  async function derive(site: string, view: SiteView): Promise<Derived> {
+  /** @param exactly as things are now, not a moment ago */
+  async function derive(site: string, view: SiteView, exactly = false): Promise<Derived> {
     const from = await current.configuration();
-    if (view.derived === undefined || !stillHolds(view, from)) {
+    if (view.derived === undefined || !stillHolds(view, from, exactly)) {
       const plan = buildCheckPlan(specsOf(from), [...view.agents.values()], isAlive, site);
       view.derived = { from, alive: aliveIn(view), lookedAt: now(), plan, schedules: new Map() };
       view.news = false;
@@ -145,7 +146,7 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
   async function compare(sites: readonly string[]): Promise<void> {
     const changed: string[] = [];
     for (const site of sites) {
-      const print = fingerprintOf((await derive(site, await viewOf(site))).plan, site);
+      const print = fingerprintOf((await derive(site, await viewOf(site), true)).plan, site);
       if (fingerprints.get(site) !== print) changed.push(site);
       fingerprints.set(site, print);
     }

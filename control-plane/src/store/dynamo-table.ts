@@ -38,6 +38,8 @@ export type Values = Readonly<Record<string, string | number | Uint8Array>>;
  * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
  * | `AGENT`       | agent id             | who it is: read with each of its requests                      |
  * | `REPORT#site` | agent id             | its last report: written once a minute, and in its site's partition, since one partition takes 1,000 writes a second |
+ * | `CONNECTION#id` | `-`                | a push connection that API Gateway holds                       |
+ * | `CONNECTIONS#site` | connection id   | the same, for hints to a site                                  |
  * | `SIGNING_KEY` | sequence, 5 digits   | a key that snapshots are signed with, its private half wrapped |
  * | `NUMBER`      | `Last`, number, 5 digits | the number given last; one item per number taken           |
  */
@@ -57,6 +59,8 @@ export const key = {
   joinToken: (hash: string) => ({ pk: `JOIN_TOKEN#${hash}`, sk: '-' }),
   agent: (agentId: string) => ({ pk: 'AGENT', sk: agentId }),
   report: (site: string, agentId: string) => ({ pk: `REPORT#${site}`, sk: agentId }),
+  connection: (connectionId: string) => ({ pk: `CONNECTION#${connectionId}`, sk: '-' }),
+  connectionAt: (site: string, connectionId: string) => ({ pk: `CONNECTIONS#${site}`, sk: connectionId }),
   number: (number: number) => ({ pk: 'NUMBER', sk: digits(number, 5) }),
   signingKey: (sequence: number) => ({ pk: 'SIGNING_KEY', sk: digits(sequence, 5) }),
   lastNumber: { pk: 'NUMBER', sk: 'Last' },
@@ -281,6 +285,8 @@ export async function createTable(client: DynamoDBClient, table: string): Promis
       new CreateTableCommand({
         TableName: table,
         BillingMode: 'PAY_PER_REQUEST',
+        // What Lambda hears of a commit by; one process alone has no need of it, and it costs nothing unread.
+        StreamSpecification: { StreamEnabled: true, StreamViewType: 'NEW_IMAGE' },
         AttributeDefinitions: [
           { AttributeName: 'pk', AttributeType: 'S' },
           { AttributeName: 'sk', AttributeType: 'S' },

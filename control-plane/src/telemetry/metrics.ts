@@ -9,12 +9,12 @@ export interface FleetSource {
   agents(): AsyncIterable<AgentRecord>;
   /** What the agents of a site should run. */
   target(site: string): Promise<{ generation: number; etag: string }>;
-  connected(agentId: string): boolean;
+  connected(agent: AgentRecord): boolean | Promise<boolean>;
   pendingHints(): Promise<number>;
 }
 
 interface Fleet {
-  agents: AgentRecord[];
+  agents: (AgentRecord & { connected: boolean })[];
   /** By site. */
   targets: Map<string, { generation: number; etag: string }>;
 }
@@ -56,8 +56,9 @@ export class ControlPlaneMetrics {
   }
 
   async #readFleet(): Promise<Fleet> {
-    const agents: AgentRecord[] = [];
-    for await (const agent of this.#source.agents()) agents.push(agent);
+    const agents: Fleet['agents'] = [];
+    for await (const agent of this.#source.agents())
+      agents.push({ ...agent, connected: await this.#source.connected(agent) });
     const targets: Fleet['targets'] = new Map();
     for (const site of new Set(agents.map((agent) => agent.site))) targets.set(site, await this.#source.target(site));
     return { agents, targets };
@@ -73,11 +74,11 @@ export class ControlPlaneMetrics {
     ] as const)
       this.#gauge(key).reset();
     for (const [site, { generation }] of targets) this.#gauge('targetGeneration').set({ site }, generation);
-    for (const { agentId, name, site, report, lastReportAt } of agents) {
+    for (const { connected, name, site, report, lastReportAt } of agents) {
       const labels = { site, agent: name };
       const { etag } = targets.get(site) as { etag: string };
       const snapshot = report?.snapshot;
-      this.#gauge('agentConnected').set(labels, Number(this.#source.connected(agentId)));
+      this.#gauge('agentConnected').set(labels, Number(connected));
       this.#gauge('agentCurrent').set(labels, Number(snapshot?.running === etag));
       this.#gauge('agentRefuses').set(labels, Number(snapshot?.status === 'FAILED' && snapshot.etag === etag));
       if (lastReportAt !== null) this.#gauge('agentLastReport').set(labels, Date.parse(lastReportAt) / 1000);

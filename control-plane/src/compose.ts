@@ -1,0 +1,41 @@
+import { createApp } from './app.ts';
+import type { AppDeps, Log } from './routes/deps.ts';
+import type { App } from './routes/route.ts';
+import { type CheckPlans, type CheckPlansDeps, createCheckPlans } from './store/check-plans.ts';
+import { createCommit } from './store/commit.ts';
+import { type Current, createCurrent } from './store/current.ts';
+import type { Store } from './store/store.ts';
+import type { KeyWrapper } from './vault/key-wrapper.ts';
+import { createSigner } from './vault/signer.ts';
+import { createVault } from './vault/vault.ts';
+
+/** Where the control plane runs: one process with its own push connections, or Lambda with API Gateway's. */
+export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSince'> {
+  store: Store;
+  keys: KeyWrapper;
+  hub: AppDeps['hub'];
+  /** Called after each write that changed something. */
+  onCommit: () => void;
+  now: () => number;
+  randomBytes: (length: number) => Uint8Array;
+  log: Log;
+}
+
+export interface Plane {
+  app: App;
+  current: Current;
+  checks: CheckPlans;
+  signer: AppDeps['signer'];
+}
+
+/** The control plane, the same on every platform. */
+export function compose(platform: Platform): Plane {
+  const { store, keys, hub, onCommit, now, randomBytes, log, ...watching } = platform;
+  const current = createCurrent(store);
+  const secrets = createVault(keys);
+  const signer = createSigner({ store, keys, now });
+  const checks = createCheckPlans({ store, current, now, log, ...watching });
+  const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit });
+  const app = createApp({ store, current, commit, secrets, signer, checks, now, randomBytes, hub, log });
+  return { app, current, checks, signer };
+}
