@@ -3,10 +3,10 @@
  * Via carries rport (RFC 3581): a phone behind NAT is answered where it sent from.
  */
 
-const VIA = 'Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]';
-const CONTACT = 'Contact: <sip:[field0]@[local_ip]:[local_port];transport=[transport]>';
-const ANSWER_CONTACT = 'Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>';
-const SDP = `v=0
+export const VIA = 'Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]';
+export const CONTACT = 'Contact: <sip:[field0]@[local_ip]:[local_port];transport=[transport]>';
+export const ANSWER_CONTACT = 'Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>';
+export const SDP = `v=0
 o=sipp 1 1 IN IP[local_ip_type] [local_ip]
 s=-
 c=IN IP[media_ip_type] [media_ip]
@@ -21,14 +21,14 @@ a=rtpmap:0 PCMU/8000`;
 const PAUSE_MS = 100;
 
 /** One message: lines and, where given, a body. Retransmitted over UDP after 500 ms as RFC 3261 §17 has it. */
-const send = (lines: string[], options: { body?: string; retransmit?: boolean } = {}) => `
+export const send = (lines: string[], options: { body?: string; retransmit?: boolean } = {}) => `
   <send${options.retransmit ? ' retrans="500"' : ''}><![CDATA[
 ${[...lines, ...(options.body ? ['Content-Type: application/sdp'] : []), 'Content-Length: [len]'].join('\n')}
 
 ${options.body ?? ''}
 ]]></send>`;
 
-const scenario = (name: string, steps: string) =>
+export const scenario = (name: string, steps: string) =>
   `<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="${name}">${steps}\n</scenario>\n`;
 
 const register = (sequence: number, extra: string[], seconds: number) =>
