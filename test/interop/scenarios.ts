@@ -173,3 +173,16 @@ export const talkScenario = scenario(
   <label id="2"/>${again(false)}
   <timewait milliseconds="200"/>`,
 );
+
+/** A call that is refused with this status. */
+export const refusedScenario = (status: number): string =>
+  scenario(
+    'refused',
+    `${invite(1, [])}
+  <recv response="100" optional="true"/>
+  <recv response="${status}"/>${ackOfChallenge}`,
+  );
+
+/** A registration that is refused with this status, at once. */
+export const refusedRegisterScenario = (status: number): string =>
+  scenario('refused register', `${register(1, [])}\n  <recv response="${status}"/>`);
