@@ -185,4 +185,4 @@ export const refusedScenario = (status: number): string =>
 
 /** A registration that is refused with this status, at once. */
 export const refusedRegisterScenario = (status: number): string =>
-  scenario('refused register', `${register(1, [])}\n  <recv response="${status}"/>`);
+  scenario('refused register', `${register(1, [], 600)}\n  <recv response="${status}"/>`);
