@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['edge-agent/**/*.test.ts', 'control-plane/**/*.test.ts', 'infra/**/*.test.ts', 'test/**/*.test.ts'],
+          include: ['{edge-agent,control-plane,dashboards,infra,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'test/e2e/**'],
           // Many of them wait on timers and processes: one worker, the default on two cores, would wait with them.
           maxWorkers: 3,

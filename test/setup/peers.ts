@@ -24,6 +24,8 @@ export const PEERS: readonly Peer[] = [
   { package: 'baresip-core', proof: 'baresip' },
   { package: 'libnet-sip-perl', proof: '/usr/share/perl5/Net/SIP.pm' },
   { package: 'tshark', proof: 'tshark' },
+  // With promtool.
+  { package: 'prometheus', proof: 'promtool' },
   // Amazon's DynamoDB Local is a Java program.
   { package: 'default-jre-headless', proof: 'java' },
 ];

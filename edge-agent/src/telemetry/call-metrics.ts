@@ -10,6 +10,8 @@ type Fill = (key: MetricKey, series: Iterable<Series>) => void;
 export const BACKEND_BUDGET = 64;
 /** Final statuses of one farm and origin that get a series of their own, those seen first. */
 export const CODE_BUDGET = 40;
+/** Final statuses of registrations at one backend that get a series of their own: 2xx, challenge, and some ways to fail. */
+export const REGISTRATION_CODE_BUDGET = 12;
 /** Label value of what is beyond a budget. No backend has this name: names begin with a letter or digit. */
 export const OVERFLOW = '_other';
 
@@ -63,6 +65,10 @@ export function fillCalls(farms: readonly FarmCalls[], fill: Fill): void {
   );
   fill('sessionResults', farms.flatMap(codes));
   fill(
+    'registrationResults',
+    backends.flatMap(({ farm, label, list }) => registrationCodes(list, { farm: farm.name, backend: label })),
+  );
+  fill(
     'sessionsExpired',
     farms.map((farm): Series => [{ farm: farm.name }, farm.expired]),
   );
@@ -83,17 +89,26 @@ function withinBudget(farm: FarmCalls): [string, BackendCalls[]][] {
 }
 
 function codes(farm: FarmCalls): Series[] {
-  return ([0, 1] as const).flatMap((origin) => {
-    const seen = [...farm.codes[origin]];
-    const series = seen
-      .slice(0, CODE_BUDGET)
-      .map(([code, count]): Series => [labels(farm, origin, nameOf(code)), count]);
-    const rest = seen.slice(CODE_BUDGET).reduce((total, [, count]) => total + count, 0);
-    return rest > 0 ? [...series, [labels(farm, origin, OVERFLOW), rest] as Series] : series;
-  });
+  return ([0, 1] as const).flatMap((origin) =>
+    codeSeries(farm.codes[origin], CODE_BUDGET, { farm: farm.name, origin: ORIGINS[origin] }),
+  );
 }
 
-const labels = (farm: FarmCalls, origin: 0 | 1, code: string) => ({ farm: farm.name, origin: ORIGINS[origin], code });
+function registrationCodes(list: readonly BackendCalls[], labels: Record<string, string>): Series[] {
+  const sums = new Map<number, number>();
+  for (const { registrationCodes: codes } of list)
+    for (const [code, count] of codes) sums.set(code, (sums.get(code) ?? 0) + count);
+  return codeSeries(sums, REGISTRATION_CODE_BUDGET, labels);
+}
+
+/** A series for each of the statuses that were seen first, and one for all others. */
+function codeSeries(counts: ReadonlyMap<number, number>, budget: number, labels: Record<string, string>): Series[] {
+  const seen = [...counts];
+  const series = seen.slice(0, budget).map(([code, count]): Series => [{ ...labels, code: nameOf(code) }, count]);
+  const rest = seen.slice(budget).reduce((total, [, count]) => total + count, 0);
+  return rest > 0 ? [...series, [{ ...labels, code: OVERFLOW }, rest]] : series;
+}
+
 const nameOf = (code: number): string => (code === 0 ? 'none' : String(code));
 const sum = (list: readonly BackendCalls[], value: (b: BackendCalls) => number): number =>
   list.reduce((total, b) => total + value(b), 0);

@@ -103,6 +103,13 @@ export const CALL_METRICS = {
     labels: ['farm', 'backend'],
     unit: '1',
   },
+  registrationResults: {
+    name: 'sipfleet_registration_results_total',
+    type: 'counter',
+    help: 'REGISTER transactions by their final status; none where no answer came. Statuses beyond 12 per backend count as _other.',
+    labels: ['farm', 'backend', 'code'],
+    unit: '1',
+  },
   activeRegistrations: {
     name: 'sipfleet_active_registrations',
     type: 'gauge',

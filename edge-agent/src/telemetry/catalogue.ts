@@ -166,6 +166,13 @@ export const CATALOGUE = {
     labels: ['farm', 'backend', 'check', 'result'],
     unit: '1',
   },
+  checkFailures: {
+    name: 'sipfleet_check_failures_total',
+    type: 'counter',
+    help: 'Health check probes that failed, by the phase that decided it (connect, register, invite, answer, media, bye …); "probe" for checks without phases.',
+    labels: ['farm', 'backend', 'check', 'phase'],
+    unit: '1',
+  },
   checkDuration: {
     name: 'sipfleet_check_duration_seconds',
     type: 'histogram',

@@ -78,6 +78,7 @@ function farmCalls(...backends: string[]): FarmCalls {
   for (const name of backends) {
     const calls = new BackendCalls(name);
     for (const counts of [...calls.sessions, calls.registrations]) counts.fill(1);
+    calls.registrationCodes.set(200, 1);
     farm.backends.set(name, calls);
   }
   for (const codes of farm.codes) codes.set(200, 1);
@@ -148,6 +149,7 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
     seconds: 0.02,
     phases: { answer: { ok: true, ms: 20 } },
   });
+  metrics.probed({ farm: 'pbx', backend: 'a', check: 'dummy', result: 'failure', phase: 'media', seconds: 9 });
   const names = new Set([...(await scrape(metrics)).keys()].map((key) => key.replace(/\{.*/, '')));
   for (const { name, type } of Object.values<MetricEntry>(CATALOGUE))
     expect(names).toContain(type === 'histogram' ? `${name}_bucket` : name);
@@ -248,6 +250,34 @@ test('beyond a budget a farm counts on under _other, and nothing is lost', async
   expect(series.get('sipfleet_session_results_total{farm="pbx",origin="client",code="_other"}')).toBe(12);
   expect(series.get('sipfleet_events_lost_total')).toBe(7);
   expect(series.has('sipfleet_session_requests_total{farm="pbx",backend="none",origin="client"}')).toBe(false);
+});
+
+test('a failed check names the phase, the backend and nothing else', async () => {
+  const metrics = metricsOf({ backends: () => [{ farm: 'pbx', backend: 'a', state: 'up' }] });
+  const probe = { farm: 'pbx', backend: 'a', check: 'dummy', seconds: 1 };
+  for (const phase of ['media', 'media', 'invite']) metrics.probed({ ...probe, result: 'failure', phase });
+  metrics.probed({ ...probe, result: 'success', phase: 'bye' });
+  metrics.probed({ ...probe, result: 'inconclusive', phase: 'register' });
+  const failures = [...(await scrape(metrics))].filter(([key]) => key.startsWith('sipfleet_check_failures_total'));
+  const key = (phase: string) => `sipfleet_check_failures_total{farm="pbx",backend="a",check="dummy",phase="${phase}"}`;
+  expect(failures).toEqual([
+    [key('media'), 2],
+    [key('invite'), 1],
+  ]);
+});
+
+test('registrations by final status and backend, within a budget', async () => {
+  const calls = new BackendCalls('a');
+  for (let code = 400; code < 420; code++) calls.registrationCodes.set(code, 2);
+  calls.registrationCodes.set(0, 1);
+  const farm = new FarmCalls('pbx', 0);
+  farm.backends.set('a', calls);
+  const series = [...(await scrape(metricsOf({ calls: () => ({ farms: [farm], eventsLost: 0 }) })))];
+  const results = series.filter(([key]) => key.startsWith('sipfleet_registration_results_total'));
+  expect(results).toHaveLength(13);
+  const key = (code: string) => `sipfleet_registration_results_total{farm="pbx",backend="a",code="${code}"}`;
+  expect(results.at(0)).toEqual([key('400'), 2]);
+  expect(results.at(-1)).toEqual([key('_other'), 8 * 2 + 1]);
 });
 
 test('two scrapes at once see the same', async () => {

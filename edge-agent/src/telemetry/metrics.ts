@@ -34,6 +34,8 @@ export interface FinishedProbe {
   check: string;
   result: string;
   seconds: number;
+  /** Of a failure: where it was decided. */
+  phase?: string | undefined;
   phases?: Readonly<Record<string, { ok: boolean; ms: number }>> | undefined;
 }
 
@@ -69,6 +71,16 @@ const CONNECTION_METRICS: readonly [MetricKey, ListenerField][] = [
 const STATES = ['unknown', 'up', 'down'] as const;
 const UNITS = new Map<string, MetricEntry['unit']>(Object.values(CATALOGUE).map(({ name, unit }) => [name, unit]));
 
+/** By the labels as text. */
+type Counts = Map<string, { labels: Labels; count: number }>;
+
+function countOne(counts: Counts, labels: Labels): void {
+  const key = Object.values(labels).join('/');
+  const entry = counts.get(key) ?? { labels, count: 0 };
+  entry.count++;
+  counts.set(key, entry);
+}
+
 const labelsOf = (identity: Identity | undefined): Labels =>
   identity ? { agent: identity.agent, ...(identity.site === undefined ? {} : { site: identity.site }) } : {};
 
@@ -82,6 +94,8 @@ export class AgentMetrics {
   readonly #source: MetricsSource;
   readonly #build: Build;
   readonly #identity: Labels;
+  readonly #checks: Counts = new Map();
+  readonly #checkFailures: Counts = new Map();
   /** Where calls hand in what they took, as it happens. */
   readonly delays: Delays = {
     registration: (farm, seconds) => this.#metric<Histogram>('registrationDelay').observe({ farm }, seconds),
@@ -91,7 +105,6 @@ export class AgentMetrics {
     sessionDuration: (farm, origin, seconds) =>
       this.#metric<Histogram>('sessionDuration').observe({ farm, origin }, seconds),
   };
-  readonly #checks = new Map<string, { labels: Labels; count: number }>();
 
   constructor(source: MetricsSource, build: Build, identity?: Identity) {
     this.#source = source;
@@ -104,15 +117,13 @@ export class AgentMetrics {
 
   /** Counts one finished probe. */
   probed(probe: FinishedProbe): void {
-    const { farm, backend, check, result, seconds, phases = {} } = probe;
-    const key = `${farm}/${backend}/${check}/${result}`;
-    const entry = this.#checks.get(key) ?? { labels: { farm, backend, check, result }, count: 0 };
-    entry.count++;
-    this.#checks.set(key, entry);
+    const { farm, backend, check, result, seconds, phase = 'probe', phases = {} } = probe;
+    countOne(this.#checks, { farm, backend, check, result });
+    if (result === 'failure') countOne(this.#checkFailures, { farm, backend, check, phase });
     this.#metric<Histogram>('checkDuration').observe({ farm, check }, seconds);
-    for (const [phase, { ok, ms }] of Object.entries(phases)) {
-      this.#metric<Counter>('checkPhases').inc({ farm, check, phase, result: ok ? 'success' : 'failure' });
-      this.#metric<Histogram>('checkPhaseDuration').observe({ farm, check, phase }, ms / 1000);
+    for (const [name, { ok, ms }] of Object.entries(phases)) {
+      this.#metric<Counter>('checkPhases').inc({ farm, check, phase: name, result: ok ? 'success' : 'failure' });
+      this.#metric<Histogram>('checkPhaseDuration').observe({ farm, check, phase: name }, ms / 1000);
     }
   }
 
@@ -268,12 +279,17 @@ export class AgentMetrics {
 
   #collectChecks(backends: ReturnType<MetricsSource['backends']>): void {
     const watched = new Set(backends.map((b) => `${b.farm}/${b.backend}`));
-    for (const [key, { labels }] of this.#checks)
-      if (!watched.has(`${labels.farm}/${labels.backend}`)) this.#checks.delete(key);
-    this.#fill(
-      'checkResults',
-      [...this.#checks.values()].map(({ labels, count }) => [labels, count]),
-    );
+    for (const [key, counts] of [
+      ['checkResults', this.#checks],
+      ['checkFailures', this.#checkFailures],
+    ] as const) {
+      for (const [series, { labels }] of counts)
+        if (!watched.has(`${labels.farm}/${labels.backend}`)) counts.delete(series);
+      this.#fill(
+        key,
+        [...counts.values()].map(({ labels, count }) => [labels, count]),
+      );
+    }
   }
 
   #collectPushes(): void {

@@ -171,6 +171,8 @@ test('registration: the delay includes the challenge, which is neither success n
   sent('REGISTER', { call: 1 });
   pass(40_000);
   expect(registrations()).toEqual({ requests: 6, challenges: 1, successes: 1, failures: 3 });
+  const codes = [...farm().backends.get('a')!.registrationCodes];
+  expect(codes.toSorted(([a], [b]) => a - b)).toEqual([0, 200, 401, 402, 403, 503].map((code) => [code, 1]));
   expect(trafficOf(farm(), 4)).toMatchObject({ registrationAttempts: 5, registrationFailures: 3, checksFailed: 4 });
 });
 

@@ -107,6 +107,7 @@ export class Calls {
       counts[index] = counts[index]! + 1;
     };
     count(REGISTRATION.requests);
+    backend.registrationCodes.set(status, (backend.registrationCodes.get(status) ?? 0) + 1);
     const first = this.#challenged.get(call) ?? start;
     if (isChallenge(status)) {
       this.#challenged.set(call, first);

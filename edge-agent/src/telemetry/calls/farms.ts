@@ -32,6 +32,8 @@ export class BackendCalls {
   /** By origin, then by {@link SESSION}. */
   readonly sessions = [new Float64Array(SESSION_COUNTS.length), new Float64Array(SESSION_COUNTS.length)] as const;
   readonly registrations = new Float64Array(REGISTRATION_COUNTS.length);
+  /** Final statuses of REGISTER transactions; 0: none came. */
+  readonly registrationCodes = new Map<number, number>();
   /** Dialogs that go on, by origin. */
   readonly active: [number, number] = [0, 0];
   /** Registrations that stand. */

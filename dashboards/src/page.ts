@@ -1,0 +1,142 @@
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
+import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
+import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
+import { type Panel, PROMETHEUS } from './panels.ts';
+
+/** Uids of our dashboards: links are made of them. */
+export const UID = {
+  fleet: 'sipfleet-fleet',
+  site: 'sipfleet-site',
+  farm: 'sipfleet-farm',
+  backend: 'sipfleet-backend',
+  calls: 'sipfleet-calls',
+  agent: 'sipfleet-agent',
+  security: 'sipfleet-security',
+  controlPlane: 'sipfleet-control-plane',
+} as const;
+
+/** Variables, each filled from the labels of a metric that every agent has from its first minute on. */
+const VARIABLES = {
+  site: 'label_values(sipfleet_backend_state, site)',
+  farm: 'label_values(sipfleet_backend_state{site=~"$site"}, farm)',
+  backend: 'label_values(sipfleet_backend_state{site=~"$site",farm=~"$farm"}, backend)',
+  agent: 'label_values(sipfleet_build_info{site=~"$site"}, agent)',
+} as const;
+export type Variable = keyof typeof VARIABLES;
+
+/** `{site=~"$site",farm=~"$farm"}`, with more matchers behind. */
+export const where = (variables: readonly Variable[], ...more: string[]): string =>
+  `{${[...variables.map((name) => `${name}=~"$${name}"`), ...more].join(',')}}`;
+
+/** Panels under a heading. */
+export interface Row {
+  title: string;
+  panels: readonly Panel[];
+}
+
+export interface Page {
+  uid: string;
+  title: string;
+  description: string;
+  variables: readonly Variable[];
+  rows: readonly Row[];
+}
+
+/** The dashboard as Grafana imports it. Panels are numbered in order, so that the same definition gives the same JSON. */
+export function build({ uid, title, description, variables, rows }: Page): dashboard.Dashboard {
+  const builder = new dashboard.DashboardBuilder(`Sipfleet / ${title}`)
+    .uid(uid)
+    .description(description)
+    .tags(['sipfleet'])
+    .timezone('browser')
+    .time({ from: 'now-1h', to: 'now' })
+    .refresh('30s')
+    .tooltip(dashboard.DashboardCursorSync.Crosshair)
+    .withVariable(new dashboard.DatasourceVariableBuilder('datasource').label('Prometheus').type('prometheus'))
+    .withVariable(new dashboard.DatasourceVariableBuilder('traces').label('Traces').type('tempo'))
+    .annotations(annotations(variables))
+    .links(links());
+  for (const name of variables) builder.withVariable(variable(name));
+  for (const row of rows) {
+    builder.withRow(new dashboard.RowBuilder(row.title));
+    for (const panel of row.panels) builder.withPanel(panel);
+  }
+  const built = builder.build();
+  for (const [i, panel] of (built.panels ?? []).entries()) panel.id = i + 1;
+  return built;
+}
+
+const variable = (name: Variable): Builder<dashboard.VariableModel> =>
+  new dashboard.QueryVariableBuilder(name)
+    .label(name[0]?.toUpperCase() + name.slice(1))
+    .datasource(PROMETHEUS)
+    .query({ query: VARIABLES[name], refId: name })
+    .definition(VARIABLES[name])
+    .refresh(dashboard.VariableRefresh.OnTimeRangeChanged)
+    .sort(dashboard.VariableSort.AlphabeticalAsc)
+    .multi(true)
+    .includeAll(true)
+    // Agents that run from a file belong to no site.
+    .allValue('.*')
+    .current({ selected: true, text: 'All', value: '$__all' });
+
+/** What changed when: a curve that bends at one of these lines has its cause. */
+function annotations(variables: readonly Variable[]): Builder<dashboard.AnnotationQuery>[] {
+  const sites = variables.filter((name) => name === 'site');
+  const farms = variables.filter((name) => name === 'site' || name === 'farm');
+  return [
+    annotation(
+      'Configuration',
+      'blue',
+      `max by (site) (changes(sipfleet_snapshot_generation${where(sites)}[1m])) > 0`,
+      'revision applied in {{site}}',
+    ),
+    annotation(
+      'Backend state',
+      'red',
+      `max by (site, farm, backend) (changes(sipfleet_backend_state${where(farms, 'state="down"')}[1m])) > 0`,
+      '{{farm}} {{backend}} went down or came back',
+    ),
+    annotation(
+      'Failovers',
+      'orange',
+      `sum by (site, farm, backend) (increase(sipfleet_failovers_total${where(farms)}[1m])) > 0`,
+      'away from {{farm}} {{backend}}',
+    ),
+  ];
+}
+
+const annotation = (name: string, color: string, expr: string, title: string): Builder<dashboard.AnnotationQuery> =>
+  new dashboard.AnnotationQueryBuilder()
+    .name(name)
+    .datasource(PROMETHEUS)
+    .enable(true)
+    .iconColor(color)
+    .expr(expr)
+    .step('60s')
+    .titleFormat(title)
+    .target(new DataqueryBuilder().refId('Anno').datasource(PROMETHEUS).expr(expr).legendFormat(title));
+
+/** From everywhere to everywhere, with what is chosen; and to the traces of calls that failed. */
+function links(): Builder<dashboard.DashboardLink>[] {
+  const panes = {
+    sipfleet: {
+      datasource: '$traces',
+      queries: [{ refId: 'A', queryType: 'traceql', query: '{ status = error }' }],
+      range: { from: '$__from', to: '$__to' },
+    },
+  };
+  return [
+    new dashboard.DashboardLinkBuilder('Sipfleet')
+      .type(dashboard.DashboardLinkType.Dashboards)
+      .tags(['sipfleet'])
+      .asDropdown(true)
+      .includeVars(true)
+      .keepTime(true),
+    new dashboard.DashboardLinkBuilder('Traces of failed calls')
+      .type(dashboard.DashboardLinkType.Link)
+      .icon('external link')
+      .tooltip('What happened to single calls: attempts, decisions, times')
+      .url(`/explore?schemaVersion=1&panes=${JSON.stringify(panes)}`),
+  ];
+}

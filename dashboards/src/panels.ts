@@ -1,0 +1,162 @@
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
+import * as common from '@grafana/grafana-foundation-sdk/common';
+import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
+import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
+import * as stat from '@grafana/grafana-foundation-sdk/stat';
+import * as table from '@grafana/grafana-foundation-sdk/table';
+import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
+
+export type Panel = Builder<dashboard.Panel>;
+
+/** The data source that the variable of this name holds. */
+export const PROMETHEUS = { type: 'prometheus', uid: '$datasource' };
+
+/** A PromQL query and what its series are called. */
+export type Query = readonly [expr: string, legend: string];
+
+interface Basics {
+  title: string;
+  /** What an operator reads behind the small i: what is good, what is bad, where to look next. */
+  description: string;
+  /** Grafana's name of it: `reqps`, `s`, `percentunit`, `short`, … */
+  unit?: string;
+  /** Of 24 columns. */
+  width: number;
+  /** Where a click on a series leads. */
+  link?: Link;
+}
+
+/** A dashboard of ours; the series' labels fill its variables. */
+export interface Link {
+  title: string;
+  uid: string;
+  /** Variable → label of the series. */
+  labels: Readonly<Record<string, string>>;
+}
+
+const HEIGHT = { stat: 4, series: 8, table: 8 } as const;
+
+export interface Series extends Basics {
+  queries: readonly Query[];
+  stacked?: boolean;
+  /** Show the traces that stand behind a histogram's buckets. */
+  exemplars?: boolean;
+  max?: number;
+}
+
+export function series({ queries, stacked, exemplars, max, ...basics }: Series): Panel {
+  const panel = new timeseries.PanelBuilder()
+    .title(basics.title)
+    .description(basics.description)
+    .datasource(PROMETHEUS)
+    .span(basics.width)
+    .height(HEIGHT.series)
+    .unit(basics.unit ?? 'short')
+    .min(0)
+    .fillOpacity(stacked ? 40 : 10)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .displayMode(common.LegendDisplayMode.Table)
+        .placement(common.LegendPlacement.Bottom)
+        .showLegend(true)
+        .calcs(['lastNotNull', 'max']),
+    )
+    .tooltip(
+      new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending),
+    );
+  if (stacked) panel.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal));
+  if (max !== undefined) panel.max(max);
+  for (const query of targets(queries)) panel.withTarget(query.range().exemplar(exemplars ?? false));
+  if (basics.link) panel.dataLinks([dataLink(basics.link)]);
+  return panel;
+}
+
+export interface Stat extends Basics {
+  queries: readonly Query[];
+  /** From which value on it is yellow and red; `below`: from which value down. */
+  warn?: readonly [yellow: number, red: number];
+  below?: readonly [yellow: number, red: number];
+  /** Shown where the query has no result: what is undefined is not 0. */
+  none?: string;
+}
+
+export function statistic({ queries, warn, below, none, ...basics }: Stat): Panel {
+  const panel = new stat.PanelBuilder()
+    .title(basics.title)
+    .description(basics.description)
+    .datasource(PROMETHEUS)
+    .span(basics.width)
+    .height(HEIGHT.stat)
+    .unit(basics.unit ?? 'short')
+    .noValue(none ?? '–')
+    .graphMode(common.BigValueGraphMode.Area)
+    .colorMode(common.BigValueColorMode.Value)
+    .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
+    .thresholds(thresholds(warn, below));
+  for (const query of targets(queries)) panel.withTarget(query.range());
+  if (basics.link) panel.dataLinks([dataLink(basics.link)]);
+  return panel;
+}
+
+function thresholds(warn: Stat['warn'], below: Stat['below']): dashboard.ThresholdsConfigBuilder {
+  const steps: dashboard.Threshold[] = below
+    ? [
+        { value: null as never, color: 'red' },
+        { value: below[1], color: 'yellow' },
+        { value: below[0], color: 'green' },
+      ]
+    : [{ value: null as never, color: 'green' }];
+  if (warn) steps.push({ value: warn[0], color: 'yellow' }, { value: warn[1], color: 'red' });
+  return new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(steps);
+}
+
+export interface Table extends Basics {
+  /** One column of values per query; rows are joined by their labels. */
+  columns: readonly { title: string; expr: string; unit?: string }[];
+}
+
+export function tabular({ columns, ...basics }: Table): Panel {
+  const panel = new table.PanelBuilder()
+    .title(basics.title)
+    .description(basics.description)
+    .datasource(PROMETHEUS)
+    .span(basics.width)
+    .height(HEIGHT.table)
+    .unit(basics.unit ?? 'short')
+    .withTransformation({ id: 'merge', options: {} })
+    .withTransformation({
+      id: 'organize',
+      options: {
+        excludeByName: { Time: true },
+        renameByName: Object.fromEntries(columns.map(({ title }, i) => [`Value #${refId(i)}`, title])),
+      },
+    });
+  for (const [i, { expr, title, unit }] of columns.entries()) {
+    panel.withTarget(
+      target(expr, '', i)
+        .format('table' as never)
+        .instant(),
+    );
+    if (unit) panel.overrideByName(title, [{ id: 'unit', value: unit }]);
+  }
+  // A table's label is a column, not a label of a series.
+  if (basics.link) panel.dataLinks([dataLink(basics.link, (label) => `\${__data.fields.${label}}`)]);
+  return panel;
+}
+
+const refId = (index: number): string => String.fromCharCode('A'.charCodeAt(0) + index);
+
+const target = (expr: string, legend: string, index: number): DataqueryBuilder =>
+  new DataqueryBuilder().refId(refId(index)).datasource(PROMETHEUS).expr(expr).legendFormat(legend);
+
+const targets = (queries: readonly Query[]): DataqueryBuilder[] =>
+  queries.map(([expr, legend], i) => target(expr, legend, i));
+
+function dataLink(
+  { title, uid, labels }: Link,
+  value = (label: string) => `\${__field.labels.${label}}`,
+): dashboard.DashboardLinkBuilder {
+  const variables = Object.entries(labels).map(([variable, label]) => `&var-${variable}=${value(label)}`);
+  const url = `/d/${uid}?\${__url_time_range}&\${datasource:queryparam}${variables.join('')}`;
+  return new dashboard.DashboardLinkBuilder(title).url(url);
+}
