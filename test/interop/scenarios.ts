@@ -148,6 +148,21 @@ export const answerScenario = scenario(
   <timewait milliseconds="200"/>`,
 );
 
+/** A PBX that fails: takes the INVITE and says nothing, or no more than 100, or refuses. */
+export const failingScenario = (fault: 'silent' | 'trying' | 'refusing') =>
+  scenario(
+    fault,
+    `
+  <recv request="INVITE" crlf="true"/>${
+    {
+      silent: '',
+      trying: answer('100 Trying'),
+      refusing: `${answer('503 Service Unavailable', { retransmit: true })}\n  <recv request="ACK"/>`,
+    }[fault]
+  }
+  <pause milliseconds="${fault === 'refusing' ? 200 : 3_600_000}"/>`,
+  );
+
 const again = (body: boolean) => `
   <send><![CDATA[
 SIP/2.0 200 OK
