@@ -19,9 +19,9 @@ export const TRYING_CHECK_MS = 1000;
 export function startAttempt(ctx: Context, exchange: Exchange, now: number): void {
   const exchanges = ctx.exchanges!;
   exchange.interval = DEFAULT_BASE.T1;
-  exchange.overUdp = ctx.target.transport === TRANSPORT.udp;
+  exchange.repeats = ctx.target.transport === TRANSPORT.udp;
   // Timer E also counts the time to the 100 of RFC 4320 §4.1, which is owed over any transport.
-  if (exchange.overUdp || !exchange.invite) exchanges.start(exchange, TIMER.retransmit, now + exchange.interval);
+  if (exchange.repeats || !exchange.invite) exchanges.start(exchange, TIMER.retransmit, now + exchange.interval);
   else exchanges.stop(exchange, TIMER.retransmit);
   if (exchange.fresh && exchange.listener.farm.pool.size > 1)
     exchanges.start(exchange, TIMER.patience, now + patience(exchange));

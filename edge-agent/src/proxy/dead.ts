@@ -26,10 +26,10 @@ function obeyFor(ctx: Context, farm: FarmRuntime, backend: number): void {
   const { endpoint } = farm.backends[backend]!;
   const refused = signals.orders(backend, 'refused');
   const cut = signals.orders(backend, 'cut');
-  if (refused !== obeyed.refused[backend]) giveUp(ctx, endpoint, GIVE_UP.silent);
+  if (refused !== obeyed.refused[backend]) giveUp(ctx, endpoint, GIVE_UP.silent, true);
   if (cut !== obeyed.cut[backend]) {
     ctx.output.cut(farm, backend);
-    giveUp(ctx, endpoint, GIVE_UP.all);
+    giveUp(ctx, endpoint, GIVE_UP.all, true);
   }
   obeyed.refused[backend] = refused;
   obeyed.cut[backend] = cut;
@@ -40,17 +40,17 @@ export function unreachable(ctx: Context, to: Readonly<Endpoint>, refused: boole
   for (const farm of ctx.runtime.farms)
     for (let b = 0; b < farm.backends.length; b++)
       if (refused && sameEndpoint(farm.backends[b]!.endpoint, to)) farm.signals.saw(b, 'refused');
-  giveUp(ctx, to, GIVE_UP.silent);
+  giveUp(ctx, to, GIVE_UP.silent, refused);
 }
 
 /** Compared by address: an exchange may have begun under a plan that numbered backends otherwise. */
-function giveUp(ctx: Context, dead: Readonly<Endpoint>, provisionalsToo: boolean): void {
+function giveUp(ctx: Context, dead: Readonly<Endpoint>, provisionalsToo: boolean, refused: boolean): void {
   if (ctx.exchanges === undefined) return;
   for (const exchange of ctx.exchanges.open()) {
     if (exchange.count === 0 || exchange.finalStatus > 0 || exchange.cancelled) continue;
     const { backend, state } = exchange.current;
     if (backend < 0 || !sameEndpoint(exchange.listener.farm.backends[backend]!.endpoint, dead)) continue;
     if (state === 'calling' || state === 'trying' || (provisionalsToo && state === 'proceeding'))
-      attemptFailed(ctx, exchange);
+      attemptFailed(ctx, exchange, refused);
   }
 }

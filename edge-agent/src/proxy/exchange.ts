@@ -17,6 +17,8 @@ export interface Attempt {
   /** Something other than 100 came. */
   ringing: boolean;
   cancelSent: boolean;
+  /** Its connection was lost, and it was sent once more over a new one. */
+  redialed: boolean;
 }
 
 /** Attempts at other backends that one request gets. */
@@ -61,8 +63,8 @@ export class Exchange {
   /** The server transaction's state. */
   state: State = 'trying';
   cancelled = false;
-  /** The current attempt went out as a datagram. */
-  overUdp = false;
+  /** The current attempt's request is sent again and again: it went out as a datagram, or its connection does not hold. */
+  repeats = false;
   /** Interval of the running retransmission timer. */
   interval = 0;
   count = 0;
@@ -73,6 +75,7 @@ export class Exchange {
     abandoned: false,
     ringing: false,
     cancelSent: false,
+    redialed: false,
   }));
 
   constructor(index: number) {
@@ -186,7 +189,7 @@ export class Exchanges {
     attempt.key = key;
     attempt.backend = backend;
     attempt.state = exchange.invite ? 'calling' : 'trying';
-    attempt.abandoned = attempt.ringing = attempt.cancelSent = false;
+    attempt.abandoned = attempt.ringing = attempt.cancelSent = attempt.redialed = false;
     this.#clients.set(key, exchange);
   }
 

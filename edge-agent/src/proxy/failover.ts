@@ -1,9 +1,9 @@
 import { NONE } from '../balancer/pool.ts';
 import { TRANSPORT } from '../ports.ts';
 import { DEFAULT_BASE } from '../transaction/timers.ts';
-import { cancelAttempt, countRequest, startAttempt, UDP } from './attempt.ts';
+import { cancelAttempt, countRequest, sendAgain, startAttempt, UDP } from './attempt.ts';
 import { forClient, passToClient, toClient } from './back.ts';
-import type { Context } from './context.ts';
+import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
 import { forwardToBackend } from './forward.ts';
 import { failedOver, responsePassed } from './observe.ts';
@@ -143,13 +143,21 @@ export function tryNext(ctx: Context, exchange: Exchange, status = 0, misplaced 
 }
 
 /**
- * The current attempt's backend cannot be reached: the next one, or 503 (RFC 3261 §16.9). A request within a dialog over UDP goes on being
- * retransmitted, since nobody else has its dialog and its PBX may be back in a second; so does a call that rings.
+ * The current attempt's backend cannot be reached (`refused`), or the connection to it has ended, which says nothing yet: what was under way
+ * on it goes out once more over a new one, since the PBX that this one belongs to may just have closed an idle connection. Then the next
+ * backend, or 503 (RFC 3261 §16.9). A request within a dialog goes on being sent, over any transport: nobody else has its dialog, and its PBX
+ * may be back in a second; so does a call that rings.
  */
-export function attemptFailed(ctx: Context, exchange: Exchange): void {
-  if (tryNext(ctx, exchange)) return;
-  const { state, backend } = exchange.current;
-  const datagrams = exchange.listener.farm.backends[backend]!.plan.transport === TRANSPORT.udp;
-  if (state === 'proceeding' || (datagrams && !exchange.fresh)) return;
-  conclude(ctx, exchange, 503);
+export function attemptFailed(ctx: Context, exchange: Exchange, refused: boolean): void {
+  const { current } = exchange;
+  if (!refused && !current.redialed) {
+    current.redialed = true;
+    return sendAgain(ctx, exchange, current, HOP.request);
+  }
+  if (tryNext(ctx, exchange) || current.state === 'proceeding') return;
+  if (exchange.fresh) return conclude(ctx, exchange, 503);
+  if (exchange.repeats) return;
+  exchange.repeats = true;
+  exchange.interval = DEFAULT_BASE.T1;
+  ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
 }

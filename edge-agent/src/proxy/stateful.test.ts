@@ -341,12 +341,30 @@ test('a refused connection: the next PBX at once; nobody else: 503; both tell ag
   expect([0, 1].map((b) => a.signals.take(b, 'refused'))).toEqual([1, 1]);
 });
 
-test('a connection that ends takes the requests with it that got no answer, without a word against the PBX', () => {
+test('a connection that ends: what had no answer goes out over a new one, then to the next PBX, without a word against the first', () => {
   const tcp = three.map((b) => ({ ...b, transport: 'tcp' as const }));
   const { a, out } = invited({ backends: tcp });
-  a.refuse(`tcp 10.0.0.${11 + backendOf(out.to)}:5060`, false);
+  const lost = `tcp 10.0.0.${11 + backendOf(out.to)}:5060`;
+  a.refuse(lost, false);
+  const again = a.sent.at(-1)!;
+  expect([again.text, again.how, again.to]).toEqual([out.text, 'dial', out.to]);
+  a.refuse(lost, false);
   expect(backendOf(a.sent.at(-1)!.to)).not.toBe(backendOf(out.to));
   expect(a.signals.take(backendOf(out.to), 'refused')).toBe(0);
+});
+
+test('within a dialog a refused connection is tried again and again: its PBX may be back in a second', () => {
+  const tcp = three.map((b) => ({ ...b, transport: 'tcp' as const }));
+  const { a, out, at } = invited({ backends: tcp });
+  const ok = a.receive(answer(out.text), at)!;
+  const route = `Route: ${header(ok.text, 'Record-Route')[0]}`;
+  const bye = request({ method: 'BYE', cseq: 2, to: '<sip:clyde@example.com>;tag=t1', more: [route] });
+  const sent = a.receive(bye, PHONE)!;
+  a.sent.length = 0;
+  for (let i = 0; i < 2; i++) a.refuse(`tcp 10.0.0.${11 + backendOf(out.to)}:5060`);
+  expect(a.sent).toEqual([]);
+  for (const wait of [510, 1010]) a.pass(wait);
+  expect(a.sent.map((s) => [s.text, s.how, s.to])).toEqual([1, 2].map(() => [sent.text, 'dial', sent.to]));
 });
 
 test('within a dialog a refusal over UDP changes nothing: its PBX may be back in a second', () => {

@@ -180,7 +180,7 @@ function onRetransmit(ctx: Context, exchange: Exchange): void {
   } else if (current.cancelSent) sendAgain(ctx, exchange, current, HOP.cancel);
   else {
     if (exchange.invite) timer = 'A';
-    if (exchange.overUdp) retransmit(ctx, exchange, current);
+    if (exchange.repeats) retransmit(ctx, exchange, current);
   }
   exchange.interval = nextInterval(timer, exchange.interval, DEFAULT_BASE);
   ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
