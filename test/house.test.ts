@@ -54,7 +54,7 @@ const HOUSES: House[] = [
       health: ['sip', 'media', 'transaction'],
       kernel: [],
       vip: [],
-      telemetry: ['sip/method.ts'],
+      telemetry: ['sip', 'transport/gather.ts'],
       link: [],
       cli: ['health', 'link'],
     },

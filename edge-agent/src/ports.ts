@@ -232,6 +232,8 @@ export interface WorkerStart {
   openConnections: SharedArrayBuffer;
   /** Memory of this worker's ring, made by telemetry/events.ts. */
   events: SharedArrayBuffer;
+  /** Memory of this worker's tape, made by telemetry/tape.ts; empty: nothing is recorded. */
+  tape: SharedArrayBuffer;
   /** `auto`: ffi where koffi and Linux are there, else dgram. */
   datapath: 'auto' | 'ffi' | 'dgram';
   /** 16 bytes, the same in every worker of this process; seeds hashes that need not agree across agents. */

@@ -8,8 +8,9 @@ import { Peers } from './proxy/peers.ts';
 import { SipProxy } from './proxy/proxy.ts';
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
-import { EventWriter } from './telemetry/events.ts';
+import { EventWriter, monotonic } from './telemetry/events.ts';
 import { DROP } from './telemetry/slab.ts';
+import { TapeWriter } from './telemetry/tape.ts';
 import { createCounts } from './transport/counts.ts';
 import { openMailbox } from './transport/mailbox.ts';
 import { OpenConnections } from './transport/open-connections.ts';
@@ -67,6 +68,7 @@ const streams = createStreamTransport({
 const mail = openMailbox(start.mailboxes, start.workers, start.index, afterOthers);
 const post = new Post(mail);
 const events = new EventWriter(start.events);
+const tape = start.tape.byteLength > 0 ? new TapeWriter(start.tape, monotonic) : undefined;
 const sockets = new DataThreadSockets(udp, streams);
 /** Requests under way at once, per data thread: some 2 KB each beside the message. */
 const MAX_TRANSACTIONS = 50_000;
@@ -163,7 +165,7 @@ const output: Output = {
     return udp.arena;
   },
   datagram(listener, to, message) {
-    running!.counters.sent(listener.index, message.length);
+    told(listener, to, message);
     sockets.udp(listener.handle)?.send(to, message);
   },
   stream(listener, worker, to, message) {
@@ -171,17 +173,17 @@ const output: Output = {
     if (worker !== start.index) {
       if (worker >= start.workers) return false;
       // Its own reason, and so no "unknown flow" besides: the connection may well be there.
-      if (post.send(worker, to, message)) counters.sent(listener.index, message.length);
+      if (post.send(worker, to, message)) told(listener, to, message);
       else counters.drop(DROP.mailbox_full);
       return true;
     }
     const sent = sendHere(to, message);
-    if (sent) counters.sent(listener.index, message.length);
+    if (sent) told(listener, to, message);
     return sent;
   },
   dial(listener, to, message) {
     const sent = streams.sendTo(to, message, listener.plan.address, listener.handle);
-    if (sent) running!.counters.sent(listener.index, message.length);
+    if (sent) told(listener, to, message);
     return sent;
   },
   cut(farm, backend) {
@@ -198,6 +200,12 @@ const output: Output = {
   now: () => performance.now(),
   seconds: () => seconds,
 };
+
+/** A message that was queued to be sent: counted, and recorded. */
+function told(listener: Listener, to: Endpoint, message: Segments): void {
+  running!.counters.sent(listener.index, message.length);
+  tape?.sent(to, message, listener.index);
+}
 
 function sendHere(to: Endpoint, message: Segments): boolean {
   if (to.port !== 0 && !streams.isPeer(to.connection, to)) return false;
@@ -230,7 +238,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
         const runtime = buildRuntime(plan, start.index, start.workers);
         if (plan.farms.some((farm) => farm.stateful)) exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
         const slab = new SlabCounters(plan, counters);
-        const proxy = new SipProxy(runtime, output, slab, exchanges, events);
+        const proxy = new SipProxy(runtime, output, slab, exchanges, events, tape);
         const byMark = new Map(runtime.listeners.map((l) => [l.mark, l]));
         next = { runtime, counters: slab, proxy, serial, byHandle: [], byMark };
         return { type: 'prepared', etag: plan.etag, ports };
@@ -243,6 +251,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       takeCounts();
       running = next!;
       events.plan = running.serial;
+      if (tape) tape.plan = running.serial;
       running.counters.takeTransport(counts);
       for (const listener of running.runtime.listeners) {
         listener.handle = sockets.nextHandle(listener.index);

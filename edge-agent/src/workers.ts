@@ -9,6 +9,7 @@ import type { WorkerStart } from './ports.ts';
 import { createFlows } from './proxy/flows.ts';
 import { createPeers, type Peer, Peers } from './proxy/peers.ts';
 import { createEventRing } from './telemetry/events.ts';
+import { createTape } from './telemetry/tape.ts';
 import { CounterTotals, layoutOf, type Totals } from './telemetry/totals.ts';
 import { createOpenConnections } from './transport/open-connections.ts';
 
@@ -18,6 +19,8 @@ export interface WorkersOptions {
   mailboxes: SharedArrayBuffer;
   datapath: WorkerStart['datapath'];
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
+  /** Bytes of each thread's tape, a power of two; 0, or left out: nothing is recorded. */
+  tapeBytes?: number;
   /** Called before the threads commit a plan: what they tell from then on names it by `serial`. */
   beforeCommit?: (plan: Plan, serial: number) => void;
   /** What a data thread runs. */
@@ -35,6 +38,8 @@ interface Slot {
   deaths: number;
   /** What its threads tell about calls. */
   events: SharedArrayBuffer;
+  /** The last messages of its threads. */
+  tape: SharedArrayBuffer;
   /** Counters of the plan that its thread runs; undefined while it runs none. */
   counters: SharedArrayBuffer | undefined;
   revival?: NodeJS.Timeout;
@@ -66,6 +71,7 @@ export class Workers {
       script: new URL('./worker.ts', import.meta.url),
       deadlineMs: 10_000,
       beforeCommit: () => {},
+      tapeBytes: 0,
       ...options,
     };
     this.#openConnections = createOpenConnections(options.count);
@@ -75,6 +81,7 @@ export class Workers {
       bornAt: 0,
       deaths: 0,
       events: createEventRing(),
+      tape: this.#options.tapeBytes > 0 ? createTape(this.#options.tapeBytes) : new SharedArrayBuffer(0),
       counters: undefined,
     }));
     for (const slot of this.#slots) this.#spawn(slot);
@@ -88,6 +95,11 @@ export class Workers {
   /** Really bound ports, in the order of `plan.listeners`. */
   get ports(): readonly number[] {
     return this.#ports;
+  }
+
+  /** Memory of the tapes, one per thread; none where nothing is recorded. */
+  get tapes(): readonly SharedArrayBuffer[] {
+    return this.#slots.flatMap((slot) => (slot.tape.byteLength > 0 ? [slot.tape] : []));
   }
 
   /** Memory of the event rings, one per thread. */
@@ -204,6 +216,7 @@ export class Workers {
       openConnections: this.#openConnections,
       seed: this.#seed,
       events: slot.events,
+      tape: slot.tape,
     };
     const thread = new DataThread(script, { index: slot.index, workers: count, datapath, ...shared });
     slot.thread = thread;

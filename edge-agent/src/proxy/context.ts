@@ -82,6 +82,15 @@ export interface CallEvents {
   failover(method: number, call: number, key: number, status: number): void;
 }
 
+/** Where messages are recorded as they come, see telemetry/tape.ts. What is sent, the output records. */
+export interface MessageTape {
+  /** Hash of the Call-ID of the message at hand: what is sent meanwhile belongs to it. */
+  call: number;
+  /** False: nothing is recorded, and nothing is to be found out for it. */
+  readonly active: boolean;
+  received(call: number, bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number): void;
+}
+
 const nothing = (): void => {};
 export const NO_EVENTS: CallEvents = {
   active: false,
@@ -91,12 +100,16 @@ export const NO_EVENTS: CallEvents = {
   failover: nothing,
 };
 
+/** Nothing is recorded. */
+export const noTape = (): MessageTape => ({ call: 0, active: false, received: nothing });
+
 /** Everything that handling one message needs, made once per worker and reused for every message. */
 export interface Context {
   runtime: Runtime;
   output: Output;
   counters: Counters;
   events: CallEvents;
+  tape: MessageTape;
   message: MessageView;
   via: ViaView;
   uri: UriView;
@@ -135,12 +148,14 @@ export function createContext(
   counters: Counters,
   exchanges: Exchanges | undefined,
   events: CallEvents,
+  tape: MessageTape,
 ): Context {
   return {
     runtime,
     output,
     counters,
     events,
+    tape,
     message: new MessageView(),
     via: new ViaView(),
     uri: new UriView(),

@@ -47,6 +47,8 @@ export class Exchange {
   /** May be tried elsewhere: no token bound it to one backend. */
   fresh = false;
   startSecond = 0;
+  /** Hash of the Call-ID, for what is told about it later. */
+  call = 0;
   /** The request as received. */
   request = new Uint8Array(0);
   requestLength = 0;

@@ -149,6 +149,7 @@ export function tryNext(ctx: Context, exchange: Exchange, status = 0, misplaced 
  * may be back in a second; so does a call that rings.
  */
 export function attemptFailed(ctx: Context, exchange: Exchange, refused: boolean): void {
+  ctx.tape.call = exchange.call;
   const { current } = exchange;
   if (!refused && !current.redialed) {
     current.redialed = true;

@@ -1,5 +1,7 @@
+import type { Endpoint } from '../ports.ts';
 import { hash32, hash51 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
+import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { binding, grantedExpiry, readBinding } from './binding.ts';
 import type { Context } from './context.ts';
@@ -22,6 +24,21 @@ const IN_DIALOG = 1;
 const CREDENTIALS = 2;
 const UNREGISTER = 4;
 
+/** The message that just came in, parsed as far as it could be and not yet changed. */
+export function record(
+  ctx: Context,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  from: Endpoint,
+  listener: number,
+): void {
+  const { message, tape, events } = ctx;
+  if (!tape.active && !events.active) return;
+  tape.call = callOf(message);
+  tape.received(tape.call, bytes, start, end, from, listener);
+}
+
 /** The request in ctx.message was forwarded under the branch ctx.branch. `backend`: −1 to a client. `token`: one in it decided. */
 export function requestSent(ctx: Context, incoming: Listener, backend: number, source: number, token: boolean): void {
   const { message, events } = ctx;
@@ -42,7 +59,7 @@ export function requestSent(ctx: Context, incoming: Listener, backend: number, s
   else if (known) leg = ctx.token.initiatorIsBackend ? TO_CLIENT : FROM_CLIENT;
   events.request(
     method,
-    callOf(ctx),
+    ctx.tape.call,
     ctx.branch,
     transactionOf(ctx),
     incoming.plan.farm,
@@ -61,7 +78,7 @@ export function responsePassed(ctx: Context): void {
   const { method, status } = message;
   if (!events.active || OBSERVED[method] !== 1 || status === 100) return;
   const stored = method === METHOD.REGISTER && status >= 200 && status < 300;
-  events.response(method, callOf(ctx), ctx.answering, status, stored ? grantedExpiry(message) : 0);
+  events.response(method, ctx.tape.call, ctx.answering, status, stored ? grantedExpiry(message) : 0);
 }
 
 /** We answer the request in ctx.message ourselves. ctx.via holds its top Via. */
@@ -70,18 +87,19 @@ export function answeredHere(ctx: Context, incoming: Listener, status: number): 
   if (!events.active || status < 200 || OBSERVED[message.method] !== 1 || ctx.runtime !== incoming.farm.runtime) return;
   // A malformed request is answered too, but belongs to no call.
   if (message.first[HEADER.callId]! < 0 || message.first[HEADER.cseq]! < 0) return;
-  events.answered(message.method, callOf(ctx), transactionOf(ctx), incoming.plan.farm, flagsOf(ctx), status);
+  events.answered(message.method, ctx.tape.call, transactionOf(ctx), incoming.plan.farm, flagsOf(ctx), status);
 }
 
 /** The attempt `key` of the request in ctx.message was given up for another one. `status`: what it had answered, 0: nothing. */
 export function failedOver(ctx: Context, key: number, status: number): void {
   if (ctx.events.active && OBSERVED[ctx.message.method] === 1)
-    ctx.events.failover(ctx.message.method, callOf(ctx), key, status);
+    ctx.events.failover(ctx.message.method, ctx.tape.call, key, status);
 }
 
-function callOf({ message }: Context): number {
+/** Hash of a message's Call-ID; 0 where it has none. */
+export function callOf(message: MessageView): number {
   const line = message.first[HEADER.callId]!;
-  return hash51(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
+  return line < 0 ? 0 : hash51(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
 }
 
 /** The same for a retransmission, another one for everything else of the call: the received branch and the CSeq number (RFC 3261 §17.2.3). */

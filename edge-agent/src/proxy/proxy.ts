@@ -2,9 +2,19 @@ import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { HEADER } from '../sip/header.ts';
 import { PARSE } from '../sip/message.ts';
 import { DROP } from '../telemetry/slab.ts';
-import { type CallEvents, type Context, type Counters, createContext, NO_EVENTS, type Output } from './context.ts';
+import {
+  type CallEvents,
+  type Context,
+  type Counters,
+  createContext,
+  type MessageTape,
+  NO_EVENTS,
+  noTape,
+  type Output,
+} from './context.ts';
 import { obey, unreachable } from './dead.ts';
 import type { Exchanges } from './exchange.ts';
+import { callOf, record } from './observe.ts';
 import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
 import { handleResponse, passResponse } from './response.ts';
@@ -28,8 +38,9 @@ export class SipProxy {
     counters: Counters,
     exchanges?: Exchanges,
     events: CallEvents = NO_EVENTS,
+    tape: MessageTape = noTape(),
   ) {
-    this.#context = createContext(runtime, output, counters, exchanges, events);
+    this.#context = createContext(runtime, output, counters, exchanges, events, tape);
   }
 
   /** A connection to `to` could not be opened (`refused`), or has ended. */
@@ -49,6 +60,8 @@ export class SipProxy {
     const ctx = this.#context;
     const { message, runtime } = ctx;
     if (message.parse(bytes, start, end) !== PARSE.ok || message.isRequest) return ctx.counters.drop(DROP.internal);
+    // The worker that received it has it on its tape.
+    ctx.tape.call = callOf(message);
     passResponse(ctx, from, runtime.listeners[listener]!, true);
   }
 
@@ -65,6 +78,7 @@ export class SipProxy {
     // Keepalives of phones: CRLFs, a NUL, a few blanks (RFC 5626 §3.5.1 and what came before it).
     if (end - start < 16 || bytes[start]! <= 32) return counters.drop(DROP.keepalive);
     const error = message.parse(bytes, start, end);
+    record(ctx, bytes, start, end, from, listener);
     if (error !== PARSE.ok) {
       // What can be answered at all is told so; the rest is noise. Responses are never answered.
       const answerable = message.isRequest && error >= PARSE.contentLength;

@@ -129,6 +129,7 @@ function open(ctx: Context, from: Endpoint, incoming: Listener, source: number, 
   exchange.replyPort = responsePort(message.bytes, via, from);
   exchange.fresh = fresh;
   exchange.startSecond = ctx.startSecond;
+  exchange.call = ctx.tape.call;
   exchange.keepRequest(message.bytes, message.start, message.end);
   return exchange;
 }

@@ -166,6 +166,7 @@ function release(ctx: Context, exchange: Exchange, attempt: Attempt): void {
 
 /** A timer of an exchange is due. */
 export function onTimer(ctx: Context, exchange: Exchange, timer: number): void {
+  ctx.tape.call = exchange.call;
   if (timer === TIMER.retransmit) onRetransmit(ctx, exchange);
   else if (timer === TIMER.patience) onPatience(ctx, exchange);
   else onLifetime(ctx, exchange);
