@@ -28,6 +28,7 @@ const HOUSES: House[] = [
       'main.ts',
       'options.ts',
       'push-options.ts',
+      'recorder-options.ts',
       'agent.ts',
       'runtime.ts',
       'backend-signals.ts',

@@ -16,11 +16,13 @@ import { SnapshotStore } from './link/store.ts';
 import { Trust } from './link/trust.ts';
 import type { AgentOptions } from './options.ts';
 import type { Clock } from './ports.ts';
-import { Runtime } from './runtime.ts';
+import type { RecorderFlags } from './recorder-options.ts';
+import { Runtime, type RuntimeOptions } from './runtime.ts';
 import { readSnapshotFile } from './snapshot-file.ts';
 import { type AdminServer, type AgentStatus, createAdmin, listenAdmin } from './telemetry/admin.ts';
 import { AgentMetrics } from './telemetry/metrics.ts';
 import { type Pushes, startPushes } from './telemetry/push/pushes.ts';
+import { createRedactor } from './telemetry/recorder/redact.ts';
 import { createMailboxes } from './transport/mailbox.ts';
 
 export const VERSION = packageJson.version;
@@ -113,13 +115,14 @@ export class Agent {
 
   /** Starts data threads and the local HTTP; there is nothing to serve yet. */
   async #serve(agent: { number: number; address: string }): Promise<Runtime> {
-    const { workers: count, datapath, admin } = this.#options;
+    const { workers: count, datapath, admin, recorder } = this.#options;
     this.#stop.signal.throwIfAborted();
     const log = this.#log;
     const runtime: Runtime = new Runtime({
       agent,
       delays: () => this.#metrics?.delays,
-      workers: { count, mailboxes: createMailboxes(count), datapath, log },
+      workers: { count, mailboxes: createMailboxes(count), datapath, log, tapeBytes: recorder.recorderMemory },
+      recorder: recorderOf(recorder),
       health: {
         probe: createProber(() => runtime.secrets),
         clock: CLOCK,
@@ -137,6 +140,7 @@ export class Agent {
     this.#metrics = metrics;
     const app = createAdmin({
       metrics,
+      recorder: () => runtime.watch.recorder,
       notReady: () => runtime.workers.notReady(),
       status: () => this.#status(runtime),
     });
@@ -281,6 +285,15 @@ export class Agent {
     const { etag, generation } = applied;
     return { admin: { host, port }, listeners: this.#runtime.listeners(), etag, generation };
   }
+}
+
+/** Bytes and calls that the flight recorder keeps on the control thread, and how many it begins to keep per second. */
+const KEPT = { bytes: 32 << 20, calls: 1000, perSecond: 20 } as const;
+
+function recorderOf(flags: RecorderFlags): NonNullable<RuntimeOptions['recorder']> {
+  const { recorderHide: headers, recorderHashUsers: hashUsers, recorderKey: key = '' } = flags;
+  const redact = createRedactor({ headers, hashUsers, key });
+  return { ...KEPT, redact, slowAfter: flags.recorderSlow / 1000, sampled: flags.recorderSample };
 }
 
 /** Backends as the status and the report to the control plane show them. */

@@ -6,6 +6,7 @@ import { AgentError } from './errors.ts';
 import { baseUrl } from './link/client.ts';
 import type { WorkerStart } from './ports.ts';
 import { addPushOptions, type PushFlags, pushOptionsOf } from './push-options.ts';
+import { addRecorderOptions, type RecorderFlags } from './recorder-options.ts';
 import type { PushOptions } from './telemetry/push/pushes.ts';
 
 /** How an agent was asked to run. Checked once here, trusted from then on. */
@@ -30,11 +31,12 @@ export interface AgentOptions {
   readonly admin: { readonly host: string; readonly port: number };
   readonly datapath: WorkerStart['datapath'];
   readonly logLevel: string;
+  readonly recorder: RecorderFlags;
   /** Undefined: metrics are not pushed. */
   readonly push: PushOptions | undefined;
 }
 
-interface Flags extends PushFlags {
+interface Flags extends PushFlags, RecorderFlags {
   controlPlane?: URL;
   joinToken?: string;
   snapshot?: string;
@@ -100,10 +102,31 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments(false);
   addPushOptions(command);
+  addRecorderOptions(command);
   const flags = command.parse([...argv], { from: 'user' }).opts<Flags>();
   const { data, name, address, workers, admin, datapath, logLevel } = flags;
   const push = pushOptionsOf(flags);
-  return Object.freeze({ source: sourceOf(flags), data, name, address, workers, admin, datapath, logLevel, push });
+  const { recorderMemory, recorderHide, recorderHashUsers, recorderKey, recorderSample, recorderSlow } = flags;
+  const recorder = {
+    recorderMemory,
+    recorderHide,
+    recorderHashUsers,
+    recorderSample,
+    recorderSlow,
+    ...(recorderKey && { recorderKey }),
+  };
+  return Object.freeze({
+    source: sourceOf(flags),
+    data,
+    name,
+    address,
+    workers,
+    admin,
+    datapath,
+    logLevel,
+    push,
+    recorder,
+  });
 }
 
 function sourceOf({

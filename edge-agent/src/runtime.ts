@@ -26,7 +26,7 @@ import { type Secrets, TRANSPORT, type TransportName } from './ports.ts';
 import type { AgentStatus } from './telemetry/admin.ts';
 import type { Delays } from './telemetry/calls/delays.ts';
 import { type Traffic, trafficOf } from './telemetry/calls/traffic.ts';
-import { CallWatch } from './telemetry/calls/watch.ts';
+import { CallWatch, type WatchOptions } from './telemetry/calls/watch.ts';
 import { portTaken } from './transport/probe.ts';
 import { Workers, type WorkersOptions } from './workers.ts';
 
@@ -37,6 +37,8 @@ export interface RuntimeOptions {
   agent: { number: number; address: string };
   workers: WorkersOptions;
   health: HealthPorts;
+  /** What is kept of calls, and how; left out: nothing is recorded. */
+  recorder?: Omit<NonNullable<WatchOptions['recorder']>, 'tapes'>;
   /** Where the times of calls are handed in, once it is there. */
   delays?(): Delays | undefined;
 }
@@ -69,11 +71,18 @@ export class Runtime {
       beforeCommit: (plan, serial) => this.watch.use(plan, serial),
     });
     const { delays = () => undefined } = options;
-    this.watch = new CallWatch(this.workers.eventRings, {
+    const { recorder } = options;
+    const { tapes, eventRings: rings } = this.workers;
+    const handedOn: Delays = {
       registration: (...args) => delays()?.registration(...args),
       sessionRequest: (...args) => delays()?.sessionRequest(...args),
       sessionDisconnect: (...args) => delays()?.sessionDisconnect(...args),
       sessionDuration: (...args) => delays()?.sessionDuration(...args),
+    };
+    this.watch = new CallWatch({
+      rings,
+      delays: handedOn,
+      ...(recorder && tapes.length > 0 && { recorder: { tapes, ...recorder } }),
     });
     this.#health = new HealthSchedule({
       ...options.health,

@@ -280,6 +280,19 @@ test('registrations by final status and backend, within a budget', async () => {
   expect(results.at(-1)).toEqual([key('_other'), 8 * 2 + 1]);
 });
 
+test('a timed call that is kept leaves its trace with its bucket, for pushes; a scrape shows the plain histogram', async () => {
+  const metrics = metricsOf();
+  const trace = 'ab'.repeat(16);
+  metrics.delays.sessionRequest('pbx', 'client', 'success', 0.2);
+  metrics.delays.sessionRequest('pbx', 'client', 'success', 0.7, trace);
+  const found: unknown[] = [];
+  for await (const family of metrics.families())
+    if (family.type === 'histogram' && family.name === 'sipfleet_session_request_delay_seconds')
+      found.push(...family.points.map((p) => [p.count, p.exemplars.map(({ value, labels }) => [value, labels])]));
+  expect(found).toEqual([[2, [[0.7, { trace_id: trace }]]]]);
+  expect(await metrics.render()).not.toContain(trace);
+});
+
 test('two scrapes at once see the same', async () => {
   const totals = new CounterTotals();
   const p = plan('a');

@@ -1,9 +1,10 @@
 import { setImmediate as pause } from 'node:timers/promises';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type HistogramConfiguration, Registry } from 'prom-client';
 import { fillCalls } from './call-metrics.ts';
 import type { Delays } from './calls/delays.ts';
 import type { FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
+import { CALL_METRICS } from './catalogue-calls.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
 import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS } from './slab.ts';
@@ -81,6 +82,11 @@ function countOne(counts: Counts, labels: Labels): void {
   counts.set(key, entry);
 }
 
+/** Histograms of calls: what is kept of one can be looked at. */
+const EXEMPLARS = new Set<string>(
+  Object.values(CALL_METRICS).flatMap(({ name, type }) => (type === 'histogram' ? [name] : [])),
+);
+
 const labelsOf = (identity: Identity | undefined): Labels =>
   identity ? { agent: identity.agent, ...(identity.site === undefined ? {} : { site: identity.site }) } : {};
 
@@ -98,12 +104,12 @@ export class AgentMetrics {
   readonly #checkFailures: Counts = new Map();
   /** Where calls hand in what they took, as it happens. */
   readonly delays: Delays = {
-    registration: (farm, seconds) => this.#metric<Histogram>('registrationDelay').observe({ farm }, seconds),
-    sessionRequest: (farm, origin, result, seconds) =>
-      this.#metric<Histogram>('sessionDelay').observe({ farm, origin, result }, seconds),
-    sessionDisconnect: (farm, seconds) => this.#metric<Histogram>('disconnectDelay').observe({ farm }, seconds),
-    sessionDuration: (farm, origin, seconds) =>
-      this.#metric<Histogram>('sessionDuration').observe({ farm, origin }, seconds),
+    registration: (farm, seconds, trace) => this.#observe('registrationDelay', { farm }, seconds, trace),
+    sessionRequest: (farm, origin, result, seconds, trace) =>
+      this.#observe('sessionDelay', { farm, origin, result }, seconds, trace),
+    sessionDisconnect: (farm, seconds, trace) => this.#observe('disconnectDelay', { farm }, seconds, trace),
+    sessionDuration: (farm, origin, seconds, trace) =>
+      this.#observe('sessionDuration', { farm, origin }, seconds, trace),
   };
 
   constructor(source: MetricsSource, build: Build, identity?: Identity) {
@@ -172,7 +178,19 @@ export class AgentMetrics {
     const config = { name: entry.name, help: entry.help, labelNames: [...entry.labels], registers: [this.#registry] };
     if (entry.type === 'counter') new Counter(config);
     else if (entry.type === 'gauge') new Gauge(config);
-    else new Histogram({ ...config, buckets: [...(entry.buckets ?? [])] });
+    else this.#registerHistogram(entry, config);
+  }
+
+  #registerHistogram(entry: MetricEntry, config: HistogramConfiguration<string>): void {
+    const buckets = [...(entry.buckets ?? [])];
+    if (!EXEMPLARS.has(entry.name)) return void new Histogram({ ...config, buckets });
+    // prom-client wants exemplars in registries that render OpenMetrics alone. A scrape here leaves them out, a push takes them along.
+    this.#registry.registerMetric(new Histogram({ ...config, buckets, enableExemplars: true, registers: [] }));
+  }
+
+  /** `trace`: of the call that was timed; its bucket then leads there. */
+  #observe(key: MetricKey, labels: Labels, value: number, trace: string | undefined): void {
+    this.#metric<Histogram>(key).observe({ labels, value, exemplarLabels: trace ? { trace_id: trace } : {} });
   }
 
   #metric<T>(key: MetricKey): T {

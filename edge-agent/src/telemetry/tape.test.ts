@@ -24,7 +24,9 @@ function segments(...parts: string[]): Segments {
 const all = () => true;
 function scanned(reader: TapeReader, since?: number, wanted: (record: TapeRecord) => boolean = all) {
   const found: (TapeRecord & { text: string })[] = [];
-  const next = reader.scan(since, reader.head, wanted, (record, bytes) => found.push({ ...record, text: textOf(bytes) }));
+  const next = reader.scan(since, reader.head, wanted, (record, bytes) =>
+    found.push({ ...record, text: textOf(bytes) }),
+  );
   return { found, next };
 }
 

@@ -17,6 +17,9 @@ const CHALLENGE_S = 32;
 /** Tokens name the start of a dialog modulo 2^24 seconds. What would be older than a month is none. */
 const OLDEST_S = 31 * 86_400;
 
+/** Looks at a transaction that has come to its end. Returns the trace of its call where the call is kept. */
+export type Observe = (transaction: Transaction, status: number, time: number) => string | undefined;
+
 const isChallenge = (status: number): boolean => status === 401 || status === 407;
 
 /** What goes on, and what came of it, by the events of all data threads. Runs on the control thread. */
@@ -26,6 +29,9 @@ export class Calls {
   readonly #dialogs: DialogTable;
   readonly #registrations: RegistrationTable;
   readonly #delays: Delays;
+  readonly #observe: Observe;
+  /** Trace of the transaction at hand. */
+  #trace: string | undefined;
   /** When the first REGISTER of an interrupted registration came, by call. */
   readonly #challenged = new Map<number, number>();
   readonly #forget: Expiry<number>;
@@ -33,7 +39,8 @@ export class Calls {
   #epoch: number;
 
   /** `now` on the monotonic clock of the events, `wall` since the epoch, both in milliseconds. */
-  constructor(delays: Delays, now: number, wall: number) {
+  constructor(delays: Delays, now: number, wall: number, observe: Observe = () => undefined) {
+    this.#observe = observe;
     this.#epoch = (wall - now) / 1000;
     const second = Math.floor(now / 1000);
     this.#delays = delays;
@@ -62,6 +69,7 @@ export class Calls {
   }
 
   #finish(transaction: Transaction, status: number, time: number, value: number): void {
+    this.#trace = this.#observe(transaction, status, time);
     if (isSession(transaction)) this.#session(transaction, status, time);
     else if (transaction.method === METHOD.REGISTER) this.#register(transaction, status, time, value);
     else if (transaction.method === METHOD.BYE) this.#bye(transaction, status, time);
@@ -91,6 +99,7 @@ export class Calls {
         ORIGINS[origin],
         established ? 'success' : 'failure',
         (progress - start) / 1000,
+        this.#trace,
       );
     }
     if (established) this.#dialogs.begin(dialogKey(transaction), farm, backend, origin, time, time);
@@ -118,7 +127,7 @@ export class Calls {
     if (status === 0 || (status >= 400 && status !== 402)) return count(REGISTRATION.failures);
     if (status >= 300) return;
     count(REGISTRATION.successes);
-    this.#delays.registration(farm.name, (time - first) / 1000);
+    this.#delays.registration(farm.name, (time - first) / 1000, this.#trace);
     if (binding === 0) return;
     const key = binding + farm.number * 4294967296;
     if (value === 0 || (flags & FLAG.unregister) !== 0) this.#registrations.remove(key);
@@ -132,9 +141,9 @@ export class Calls {
     const established = dialog?.established ?? this.#startOf(transaction);
     const origin = dialog?.origin ?? originOf(transaction);
     if (established !== undefined)
-      this.#delays.sessionDuration(farm.name, ORIGINS[origin], (start - established) / 1000);
+      this.#delays.sessionDuration(farm.name, ORIGINS[origin], (start - established) / 1000, this.#trace);
     if (status >= 200 && status < 300) {
-      this.#delays.sessionDisconnect(farm.name, (time - start) / 1000);
+      this.#delays.sessionDisconnect(farm.name, (time - start) / 1000, this.#trace);
       if (established !== undefined) this.#completed(dialog, transaction, origin);
     }
     // RFC 3261 §15: whatever the answer, whoever sent a BYE holds the session for ended.

@@ -1,0 +1,85 @@
+import type { Hono } from 'hono';
+import type { FlightRecorder } from './recorder/flight-recorder.ts';
+import { headerOf, type KeptCall } from './recorder/kept-call.ts';
+import { fullText, ladder } from './recorder/ladder.ts';
+import { pcap } from './recorder/pcap.ts';
+
+/** One call as `/v1/calls` lists it. */
+export interface CallSummary {
+  callId: string;
+  farm: string;
+  method: string;
+  from: string;
+  to: string;
+  backends: string[];
+  reasons: string[];
+  results: string[];
+  /** RFC 3339. */
+  startedAt: string;
+  seconds: number;
+  messages: number;
+  traceId: string;
+}
+
+const MOST = 500;
+
+/** Routes of the flight recorder: `/v1/calls`, and one call of it as JSON, ladder, text or capture file. */
+export function addCallRoutes(app: Hono, recorder: () => FlightRecorder | undefined): void {
+  app.get('/v1/calls', (c) => {
+    const failed = c.req.query('failed') !== undefined;
+    const user = c.req.query('user');
+    const calls = (recorder()?.list() ?? [])
+      .filter((call) => !failed || call.reasons.some((reason) => reason !== 'sampled'))
+      .map(summaryOf)
+      .filter(({ from, to }) => user === undefined || isUser(from, user) || isUser(to, user));
+    return c.json({ recording: recorder() !== undefined, calls: calls.slice(0, MOST) });
+  });
+  app.get('/v1/calls/:callId/:as{ladder|text|pcap}?', (c) => {
+    const call = recorder()?.find(c.req.param('callId'));
+    if (call === undefined) return c.json({ error: 'no such call is kept' }, 404);
+    switch (c.req.param('as')) {
+      case 'ladder':
+        return c.text(ladder(call));
+      case 'text':
+        return c.text(fullText(call));
+      case 'pcap':
+        return c.body(new Uint8Array(pcap(call)), 200, { 'content-type': 'application/vnd.tcpdump.pcap' });
+      default:
+        return c.json({ ...summaryOf(call), log: call.messages.map(messageOf) });
+    }
+  });
+}
+
+const messageOf = (m: KeptCall['messages'][number]) => ({
+  at: new Date(m.at).toISOString(),
+  direction: m.sent ? 'sent' : 'received',
+  transport: m.transport,
+  local: m.local,
+  remote: m.remote,
+  backend: m.backend ?? null,
+  text: m.bytes.toString('utf8'),
+});
+
+function summaryOf(call: KeptCall): CallSummary {
+  const { callId, farm, method, reasons, results, startedAt, updatedAt, messages, traceId } = call;
+  const [first] = messages;
+  return {
+    callId,
+    farm,
+    method,
+    from: (first && uriOf(headerOf(first, 'from', 'f'))) ?? '',
+    to: (first && uriOf(headerOf(first, 'to', 't'))) ?? '',
+    backends: [...new Set(messages.flatMap((m) => m.backend ?? []))],
+    reasons,
+    results,
+    startedAt: new Date(startedAt).toISOString(),
+    seconds: Math.round(updatedAt - startedAt) / 1000,
+    messages: messages.length,
+    traceId,
+  };
+}
+
+/** `"Bonnie" <sip:bonnie@example.com>;tag=1` → `sip:bonnie@example.com` */
+const uriOf = (value: string | undefined): string | undefined =>
+  value && (/<([^>]*)>/.exec(value)?.[1] ?? value.split(';')[0]);
+const isUser = (uri: string, user: string): boolean => uri === user || /^sips?:([^@;]+)@/i.exec(uri)?.[1] === user;

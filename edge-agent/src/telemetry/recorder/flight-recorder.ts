@@ -1,0 +1,220 @@
+import { createHash } from 'node:crypto';
+import type { Plan } from '../../plan.ts';
+import { TRANSPORT } from '../../ports.ts';
+import { formatWords } from '../../sip/host.ts';
+import { METHODS } from '../../sip/method.ts';
+import type { Transaction } from '../calls/transactions.ts';
+import { DIRECTION, TapeReader, type TapeRecord } from '../tape.ts';
+import { headerOf, type KeptCall, type KeptMessage, type Reason } from './kept-call.ts';
+
+export interface RecorderOptions {
+  /** Bytes of kept messages, and calls, at most: the oldest go first. */
+  bytes: number;
+  calls: number;
+  /** New calls kept per second, at most; registrations get a quarter of it, since scanners make them fail by the thousand. */
+  perSecond: number;
+  redact(message: Uint8Array): Buffer;
+  /** Milliseconds since the epoch at 0 of the tapes' clock. */
+  epoch: number;
+  /** A call has come to rest: nothing more was heard of it for a while. */
+  rested?(call: KeptCall): void;
+}
+
+/** Beyond it a call is a loop or an attack; its beginning says enough. */
+const MOST_MESSAGES = 200;
+/** Timer B and a little: whatever belongs to the transaction that was the reason has come by then. */
+const REST_MS = 5_000;
+
+const TRANSPORT_NAMES = Object.keys(TRANSPORT);
+
+interface Listener {
+  farm: string;
+  local: string;
+  /** Names of the farm's backends by address and port. */
+  backends: ReadonlyMap<string, string>;
+}
+
+/**
+ * Keeps what the tapes hold of the calls that are worth it. A call is judged when a transaction of it has come to its end; its messages are
+ * then copied off the tapes, and what follows is added until the call comes to rest.
+ */
+export class FlightRecorder {
+  readonly #options: RecorderOptions;
+  readonly #tapes: { reader: TapeReader; since: number | undefined }[];
+  readonly #plans = new Map<number, Listener[]>();
+  /** In the order in which they were kept. */
+  readonly #calls = new Map<number, KeptCall>();
+  /** Those that are added to, and until when (the tapes' clock). */
+  readonly #open = new Map<number, number>();
+  readonly #fresh = new Set<number>();
+  #bytes = 0;
+  #second = 0;
+  #spent = { calls: 0, registrations: 0 };
+  /** Calls worth keeping for which the budget did not suffice. */
+  refused = 0;
+  readonly kept = new Map<Reason, number>();
+
+  constructor(tapes: readonly SharedArrayBuffer[], options: RecorderOptions) {
+    this.#options = options;
+    this.#tapes = tapes.map((tape) => ({ reader: new TapeReader(tape), since: undefined }));
+  }
+
+  /** The data threads are about to run `plan`. */
+  use(plan: Plan, serial: number): void {
+    this.#plans.set(
+      serial,
+      plan.listeners.map(({ farm, address, port }) => ({
+        farm: plan.farms[farm]?.name ?? '',
+        local: hostPort(address, port),
+        backends: new Map(plan.farms[farm]?.backends.map((b) => [hostPort(b.address, b.port), b.name])),
+      })),
+    );
+    for (const old of this.#plans.keys()) if (this.#plans.size > 8) this.#plans.delete(old);
+  }
+
+  /** A transaction ended in a way that makes its call worth keeping. Returns its trace where it is kept; undefined where it is not. */
+  keep(t: Transaction, status: number, time: number, reasons: readonly Reason[]): string | undefined {
+    const known = this.#calls.get(t.call);
+    const result = `${METHODS[t.method]} ${status === 0 ? 'none' : status}`;
+    if (known !== undefined) {
+      for (const reason of reasons) if (!known.reasons.includes(reason)) known.reasons.push(reason);
+      known.results.push(result);
+      if (!this.#open.has(t.call)) this.#fresh.add(t.call);
+      this.#open.set(t.call, time + REST_MS);
+      return known.traceId;
+    }
+    if (reasons.length === 0) return undefined;
+    if (!this.#afford(t, time)) {
+      this.refused++;
+      return undefined;
+    }
+    for (const reason of reasons) this.kept.set(reason, (this.kept.get(reason) ?? 0) + 1);
+    const traceId = traceIdOf(t.call);
+    this.#calls.set(t.call, {
+      call: t.call,
+      traceId,
+      callId: '',
+      farm: t.farm.name,
+      method: METHODS[t.method] as string,
+      reasons: [...reasons],
+      results: [result],
+      startedAt: this.#wall(t.start),
+      updatedAt: this.#wall(time),
+      messages: [],
+      bytes: 0,
+      omitted: 0,
+    });
+    this.#fresh.add(t.call);
+    this.#open.set(t.call, time + REST_MS);
+    return traceId;
+  }
+
+  /** Takes from the tapes what belongs to kept calls. `now` on the tapes' clock. */
+  collect(now: number): void {
+    if (this.#open.size === 0) {
+      for (const tape of this.#tapes) tape.since = tape.reader.head;
+      return;
+    }
+    for (const tape of this.#tapes) {
+      const until = tape.reader.head;
+      const take = (record: TapeRecord, bytes: Uint8Array) => this.#add(record, bytes);
+      const older = tape.since;
+      tape.since = tape.reader.scan(older, until, ({ call }) => this.#open.has(call) && !this.#fresh.has(call), take);
+      if (this.#fresh.size > 0) tape.reader.scan(undefined, tape.since, ({ call }) => this.#isNew(call), take);
+    }
+    this.#fresh.clear();
+    this.#sort();
+    for (const [call, until] of this.#open) if (until <= now) this.#rest(call);
+    this.#evict();
+  }
+
+  /** The newest first. */
+  list(): KeptCall[] {
+    return [...this.#calls.values()].reverse();
+  }
+
+  /** By Call-ID. */
+  find(callId: string): KeptCall | undefined {
+    return this.list().find((call) => call.callId === callId);
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  #isNew(call: number): boolean {
+    return this.#fresh.has(call);
+  }
+
+  #afford(t: Transaction, time: number): boolean {
+    const second = Math.floor(time / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#spent = { calls: 0, registrations: 0 };
+    }
+    if (METHODS[t.method] === 'REGISTER')
+      return this.#spent.registrations++ < Math.max(1, Math.floor(this.#options.perSecond / 4));
+    return this.#spent.calls++ < this.#options.perSecond;
+  }
+
+  #add(record: TapeRecord, bytes: Uint8Array): void {
+    const call = this.#calls.get(record.call);
+    if (call === undefined) return;
+    const at = this.#wall(record.time);
+    // Taken before, when the call was kept for another reason.
+    if (this.#fresh.has(record.call) && call.messages.some((m) => m.at === at && m.sent === isSent(record))) return;
+    if (call.messages.length >= MOST_MESSAGES) {
+      call.omitted++;
+      return;
+    }
+    const listener = this.#plans.get(record.plan)?.[record.listener];
+    const remote = hostPort(formatWords(record.ip0, record.ip1, record.ip2, record.ip3), record.port);
+    const message: KeptMessage = {
+      at,
+      sent: isSent(record),
+      transport: TRANSPORT_NAMES[record.transport] ?? 'udp',
+      local: listener?.local ?? '',
+      remote,
+      backend: listener?.backends.get(remote),
+      bytes: this.#options.redact(bytes),
+    };
+    call.messages.push(message);
+    call.callId ||= headerOf(message, 'call-id', 'i') ?? '';
+    call.bytes += message.bytes.length;
+    this.#bytes += message.bytes.length;
+    call.updatedAt = Math.max(call.updatedAt, at);
+    call.startedAt = Math.min(call.startedAt, at);
+  }
+
+  /** Messages of one call come from several tapes. */
+  #sort(): void {
+    for (const call of this.#open.keys()) this.#calls.get(call)?.messages.sort((a, b) => a.at - b.at);
+  }
+
+  #rest(call: number): void {
+    this.#open.delete(call);
+    const kept = this.#calls.get(call);
+    if (kept) this.#options.rested?.(kept);
+  }
+
+  #evict(): void {
+    for (const [key, call] of this.#calls) {
+      if (this.#bytes <= this.#options.bytes && this.#calls.size <= this.#options.calls) return;
+      this.#calls.delete(key);
+      this.#open.delete(key);
+      this.#bytes -= call.bytes;
+    }
+  }
+
+  #wall(time: number): number {
+    return this.#options.epoch + time;
+  }
+}
+
+const isSent = ({ direction }: TapeRecord): boolean => direction === DIRECTION.sent;
+const hostPort = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
+/** 128 bits of the call's hash, which every agent computes alike from the Call-ID: a call that moves between agents stays one trace. */
+export const traceIdOf = (call: number): string =>
+  createHash('sha256').update(`sipfleet call ${call}`).digest('hex').slice(0, 32);
