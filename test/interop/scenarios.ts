@@ -163,6 +163,29 @@ export const failingScenario = (fault: 'silent' | 'trying' | 'refusing') =>
   <pause milliseconds="${fault === 'refusing' ? 200 : 3_600_000}"/>`,
   );
 
+/** The seed's call on a network that loses, doubles and reorders: provisional responses and ACKs may not come, or late. */
+export const lossyCallScenario = scenario(
+  'lossy call',
+  `${invite(1, [])}
+  <recv response="100" optional="true"/>
+  <recv response="180" optional="true"/>
+  <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
+  <pause milliseconds="1000"/>${inDialog('BYE', 2, true)}
+  <recv response="200"/>
+  <timewait milliseconds="4000"/>`,
+);
+
+/** Its callee. */
+export const lossyAnswerScenario = scenario(
+  'lossy answer',
+  `
+  <recv request="INVITE" crlf="true"/>${answer('180 Ringing')}
+  <pause milliseconds="${PAUSE_MS}"/>${answer('200 OK', { body: SDP, retransmit: true })}
+  <recv request="ACK" optional="true"/>
+  <recv request="BYE"/>${answer('200 OK', {}, false)}
+  <timewait milliseconds="4000"/>`,
+);
+
 const again = (body: boolean) => `
   <send><![CDATA[
 SIP/2.0 200 OK

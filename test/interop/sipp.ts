@@ -25,6 +25,8 @@ export interface SippOptions {
   limit?: number;
   /** Fixed start of every Call-ID; left out, SIPp makes its own. */
   callId?: string;
+  /** What comes unexpected does not end the call: on a network that loses and reorders. */
+  tolerant?: boolean;
   /** Sends back the audio that comes to its port for it. */
   echoPort?: number;
   deadline?: number;
@@ -108,6 +110,7 @@ export class Sipp {
         : []),
       ...['-i', address, '-p', String(options.port), '-mi', address],
       ...['-t', options.transport === 'tcp' ? 't1' : 'u1'],
+      ...(options.tolerant ? ['-default_behaviors', 'all,-abortunexp'] : []),
       ...(options.echoPort ? ['-rtp_echo', '-mp', String(options.echoPort)] : []),
       ...['-key', 'domain', options.domain],
       ...['-m', String(calls), '-r', String(options.rate ?? 10), '-l', String(options.limit ?? 1000)],
