@@ -36,14 +36,16 @@ export function createApp(deps: AppDeps): App {
     const quiet = c.req.method === 'GET' || (c.req.path.startsWith('/v1/agent/') && c.res.ok);
     deps.log[quiet ? 'debug' : 'info'](fields, 'request');
   });
-  app.use(
-    bodyLimit({
-      maxSize: MAX_BODY,
-      onError: () => {
-        throw new ProblemError(413, `the body is longer than ${MAX_BODY} bytes`);
-      },
-    }),
-  );
+  const tooLong = (): never => {
+    throw new ProblemError(413, `the body is longer than ${MAX_BODY} bytes`);
+  };
+  const counted = bodyLimit({ maxSize: MAX_BODY, onError: tooLong });
+  app.use((c, next) => {
+    // Counting takes a stream of its own; a body whose length is given, as agents' reports are, cannot be longer than that.
+    const length = c.req.header('content-length');
+    if (length === undefined || c.req.header('transfer-encoding') !== undefined) return counted(c, next);
+    return Number(length) > MAX_BODY ? tooLong() : next();
+  });
 
   healthRoute(app, deps);
   metricsRoute(app, deps, metrics);

@@ -1,4 +1,5 @@
 import { createApp } from './app.ts';
+import { VerifiedTokens } from './auth/verified-tokens.ts';
 import type { AppDeps, Log } from './routes/deps.ts';
 import type { App } from './routes/route.ts';
 import { type CheckPlans, type CheckPlansDeps, createCheckPlans } from './store/check-plans.ts';
@@ -36,6 +37,7 @@ export function compose(platform: Platform): Plane {
   const signer = createSigner({ store, keys, now });
   const checks = createCheckPlans({ store, current, now, log, ...watching });
   const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit });
-  const app = createApp({ store, current, commit, secrets, signer, checks, now, randomBytes, hub, log });
+  const tokens = new VerifiedTokens();
+  const app = createApp({ store, current, commit, secrets, signer, checks, tokens, now, randomBytes, hub, log });
   return { app, current, checks, signer };
 }

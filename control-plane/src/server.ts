@@ -154,7 +154,8 @@ function listen(server: Server, { host, port }: ControlPlaneOptions['http']): Pr
         new Error(`cannot listen on HTTP ${hostInUrl(host)}:${port}: ${reason} (${error.code})`, { cause: error }),
       );
     });
-    server.listen({ host, port }, resolve);
+    // A fleet that comes back at once waits in the queue of the kernel (net.core.somaxconn), which is better than trying again.
+    server.listen({ host, port, backlog: 4096 }, resolve);
   });
 }
 

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { AgentRecord } from '../domain/identity.ts';
 import { authenticateAgent } from './agent.ts';
 import { newAgentId } from './secret.ts';
+import { VerifiedTokens } from './verified-tokens.ts';
 
 const NOW = Date.parse('2026-01-02T03:04:05Z');
 const seconds = NOW / 1000;
@@ -31,6 +32,30 @@ describe('an agent is known by', () => {
     expect(await authenticate(`Bearer ${await sign({ exp: seconds - 59 })}`)).toBe(agent);
     expect(await authenticate(`Bearer ${await sign({ exp: seconds + 300 })}`)).toBe(agent);
   });
+});
+
+test('a signature is checked once per token and key; whether the agent is still there, each time', async () => {
+  const verified = new VerifiedTokens();
+  let [there, at]: [AgentRecord | undefined, number] = [agent, NOW];
+  const jwt = await sign();
+  const ask = () => authenticateAgent({ identity: async () => there }, `Bearer ${jwt}`, () => at, verified);
+  await ask();
+  expect(verified.get(jwt)).toMatchObject({ agentId, publicKey: agent.publicKey });
+  expect(await ask()).toBe(agent);
+  there = undefined;
+  await expect(ask()).rejects.toThrow('is not known here');
+  there = { ...agent, publicKey: 'A'.repeat(43) };
+  await expect(ask()).rejects.toThrow('signature');
+  there = agent;
+  at = NOW + 121_000;
+  await expect(ask()).rejects.toThrow('"exp" claim');
+});
+
+test('tokens that were found to be right are forgotten, the oldest first', () => {
+  const verified = new VerifiedTokens();
+  const entry = { agentId, publicKey: 'x', expiresAt: 0 };
+  for (let i = 0; i <= 20_000; i++) verified.add(`jwt-${i}`, entry);
+  expect([verified.get('jwt-0'), verified.get('jwt-1'), verified.get('jwt-20000')]).toEqual([undefined, entry, entry]);
 });
 
 describe('refused with 401 and the reason', () => {

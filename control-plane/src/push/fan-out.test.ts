@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { fanOut, type Gateway, GoneError } from './fan-out.ts';
 
 const ids = (count: number) => Array.from({ length: count }, (_, i) => `c${i}`);
+const posts = (count: number) => ids(count).map((connectionId) => ({ connectionId, text: 'x' }));
 const deps = (post: Gateway['post'], forgotten: string[] = []) => ({
   gateway: { post, close: async () => {} },
   forget: async (id: string) => void forgotten.push(id),
@@ -17,7 +18,7 @@ test('everybody gets it once, at most fifty posts under way', async () => {
     under--;
     posted.push(id);
   };
-  expect(await fanOut(deps(post), ids(500), 'x')).toEqual([]);
+  expect(await fanOut(deps(post), posts(500))).toEqual([]);
   expect([...posted].sort()).toEqual(ids(500).sort());
   expect(most).toBe(50);
 });
@@ -32,8 +33,8 @@ test('gone is forgotten and no fault, also where forgetting fails; who stays awa
       throw new Error('Rate exceeded');
     }
   };
-  expect(await fanOut(deps(post, forgotten), ids(4), 'x')).toEqual(['c2']);
+  expect(await fanOut(deps(post, forgotten), posts(4))).toEqual(['c2']);
   expect([forgotten, tries]).toEqual([['c1'], 5]);
   const forget = () => Promise.reject(new Error('the store is away'));
-  expect(await fanOut({ ...deps(post), forget }, ['c1'], 'x')).toEqual([]);
+  expect(await fanOut({ ...deps(post), forget }, [{ connectionId: 'c1', text: 'x' }])).toEqual([]);
 });

@@ -26,24 +26,30 @@ export interface FanOutDeps {
 const CONCURRENCY = 50;
 const TRIES = 5;
 
+/** A connection, and what is to be posted to it. */
+export interface Post {
+  readonly connectionId: string;
+  readonly text: string;
+}
+
 /**
- * Posts one text to many connections, a bounded number at a time. Tries again with backoff and full jitter where the gateway has too much
+ * Posts to many connections, a bounded number at a time. Tries again with backoff and full jitter where the gateway has too much
  * to do. Connections that are gone are forgotten, and no fault. Resolves with those that could not be reached.
  */
-export async function fanOut(deps: FanOutDeps, connectionIds: readonly string[], text: string): Promise<string[]> {
+export async function fanOut(deps: FanOutDeps, posts: readonly Post[]): Promise<string[]> {
   const failed: string[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
-    while (next < connectionIds.length) {
-      const connectionId = connectionIds[next++] as string;
-      if (!(await reach(deps, connectionId, text))) failed.push(connectionId);
+    while (next < posts.length) {
+      const post = posts[next++] as Post;
+      if (!(await reach(deps, post))) failed.push(post.connectionId);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, connectionIds.length) }, work));
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, posts.length) }, work));
   return failed;
 }
 
-async function reach(deps: FanOutDeps, connectionId: string, text: string): Promise<boolean> {
+async function reach(deps: FanOutDeps, { connectionId, text }: Post): Promise<boolean> {
   const { gateway, forget, random = Math.random, retryMs = 100 } = deps;
   for (let attempt = 0; attempt < TRIES; attempt++) {
     if (attempt > 0) await delay(random() * retryMs * 2 ** (attempt - 1));

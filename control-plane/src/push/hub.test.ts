@@ -45,11 +45,26 @@ test('hints go to the agents of the sites, and to no others', () => {
   expect([a.sent, b.sent, c.sent]).toEqual([[hint], [hint], []]);
 });
 
-test('the jitter grows with the agents of the site, up to a minute', () => {
-  expect([0, 10, 11, 1000, 1_000_000].map(jitterFor)).toEqual([0, 0, 110, 10_000, 60_000]);
-  const sockets = Array.from({ length: 20 }, (_, i) => connect(`agent-${i}`, 'milan'));
-  hub.hint(['milan'], 1);
-  expect(sockets[0]?.sent).toMatchObject([{ jitterMs: 200 }]);
+test('the jitter grows with the agents that are hinted to, of all sites together, up to a minute', () => {
+  expect([0, 10, 11, 1000, 10_000, 1_000_000].map(jitterFor)).toEqual([0, 0, 4, 334, 3334, 60_000]);
+  const sockets = Array.from({ length: 30 }, (_, i) =>
+    connect(`agent-${i}`, ['milan', 'rome', 'turin'][i % 3] as string),
+  );
+  hub.hint(['milan', 'rome'], 1);
+  expect(sockets.map((s) => s.sent)).toEqual(
+    sockets.map((_, i) =>
+      i % 3 === 2 ? [] : [{ type: 'snapshot', site: ['milan', 'rome'][i % 3], generation: 1, jitterMs: 7 }],
+    ),
+  );
+});
+
+test('a round of pings is dealt over its interval', () => {
+  const sockets = Array.from({ length: 60 }, (_, i) => connect(`agent-${i}`, 'milan'));
+  const pinged = () => sockets.reduce((sum, socket) => sum + socket.pings, 0);
+  vi.advanceTimersByTime(1_000);
+  expect(pinged()).toBe(2);
+  vi.advanceTimersByTime(29_000);
+  expect(sockets.every((socket) => socket.pings === 1)).toBe(true);
 });
 
 test('a connection that leaves a ping unanswered is cut at the next', () => {

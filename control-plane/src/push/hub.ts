@@ -30,11 +30,17 @@ export interface Hub {
 /** Application close codes start at 4000 (RFC 6455 §7.4.2); 1001 is "going away". */
 export const CLOSE = { goingAway: 1001, revoked: 4401 } as const;
 
-/** Every agent asks after a random part of this: up to ten at once, a crowd at 100 a second. */
-export const jitterFor = (agents: number): number => (agents <= 10 ? 0 : Math.min(60_000, agents * 10));
+/**
+ * Every agent that is hinted to asks after a random part of this: up to ten at once, a crowd of any number of sites at 3,000 a second, which
+ * one process on one core answers (docs/cost.md has the figures).
+ */
+export const jitterFor = (agents: number): number => (agents <= 10 ? 0 : Math.min(60_000, Math.ceil(agents / 3)));
 
 /** 500 connections a second, which is also what API Gateway takes; TLS handshakes of more would keep the process from everything else. */
 export const spreadFor = (agents: number): number => Math.min(300_000, agents * 2);
+
+/** A round of pings is dealt over its interval. */
+const PING_TURNS = 30;
 
 interface Connection {
   readonly agentId: string;
@@ -50,28 +56,57 @@ interface Connection {
  */
 export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => void = () => {}): Hub {
   const connections = new Set<Connection>();
+  const byAgent = new Map<string, Set<Connection>>();
+  const bySite = new Map<string, Set<Connection>>();
   let closed = false;
 
+  // In turns: ten thousand pings at once would hold up everything else for a tenth of a second.
+  const turns = Array.from({ length: PING_TURNS }, () => new Set<Connection>());
+  let turn = 0;
+  let joined = 0;
   const pinger = setInterval(() => {
-    for (const connection of connections) {
-      if (!connection.alive) {
-        connection.socket.terminate();
-        continue;
-      }
-      connection.alive = false;
-      connection.socket.ping();
+    for (const connection of turns[turn] as Set<Connection>) {
+      if (connection.alive) {
+        connection.alive = false;
+        connection.socket.ping();
+      } else connection.socket.terminate();
     }
-  }, pingIntervalMs);
+    turn = (turn + 1) % PING_TURNS;
+  }, pingIntervalMs / PING_TURNS);
   pinger.unref();
 
-  /** Every agent asks after a random part of the jitter. */
+  function remember(connection: Connection): Set<Connection> {
+    const pinged = turns[joined++ % PING_TURNS] as Set<Connection>;
+    connections.add(connection);
+    pinged.add(connection);
+    for (const [index, key] of [
+      [byAgent, connection.agentId],
+      [bySite, connection.site],
+    ] as const)
+      index.set(key, (index.get(key) ?? new Set()).add(connection));
+    return pinged;
+  }
+
+  function forget(connection: Connection): void {
+    connections.delete(connection);
+    for (const [index, key] of [
+      [byAgent, connection.agentId],
+      [bySite, connection.site],
+    ] as const) {
+      const left = index.get(key);
+      left?.delete(connection);
+      if (left?.size === 0) index.delete(key);
+    }
+  }
+
   function toSites(
     sites: readonly string[],
     message: (site: string, jitterMs: number) => PushHint | ScheduleHint,
   ): void {
-    for (const site of sites) {
-      const there = [...connections].filter((connection) => connection.site === site);
-      const text = JSON.stringify(message(site, jitterFor(there.length)));
+    const told = new Map(sites.map((site) => [site, [...(bySite.get(site) ?? [])]] as const));
+    const crowd = [...told.values()].reduce((sum, there) => sum + there.length, 0);
+    for (const [site, there] of told) {
+      const text = JSON.stringify(message(site, jitterFor(crowd)));
       for (const { socket } of there) socket.send(text);
     }
   }
@@ -84,18 +119,19 @@ export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => 
         return;
       }
       const connection: Connection = { agentId, site, socket, alive: true };
-      connections.add(connection);
+      const pinged = remember(connection);
       socket.on('pong', () => {
         connection.alive = true;
       });
       socket.on('close', () => {
-        connections.delete(connection);
-        if (!closed && ![...connections].some((c) => c.agentId === agentId)) onLost(agentId);
+        pinged.delete(connection);
+        forget(connection);
+        if (!closed && !byAgent.has(agentId)) onLost(agentId);
       });
       // ws closes the socket itself after an error; without a listener the error would end the process.
       socket.on('error', () => socket.terminate());
     },
-    connected: (agentId) => [...connections].some((connection) => connection.agentId === agentId),
+    connected: (agentId) => byAgent.has(agentId),
     hint(sites, generation) {
       toSites(sites, (site, jitterMs) => ({ type: 'snapshot', site, generation, jitterMs }));
     },
@@ -103,14 +139,13 @@ export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => 
       toSites(sites, (site, jitterMs) => ({ type: 'schedule', site, jitterMs }));
     },
     runCheck(agentId, check) {
-      const connection = [...connections].find((c) => c.agentId === agentId);
+      const [connection] = byAgent.get(agentId) ?? [];
       connection?.socket.send(JSON.stringify({ type: 'check', ...check } satisfies RunCheck));
       return connection !== undefined;
     },
     reach: () => ({ spreadMs: spreadFor(connections.size) }),
     disconnect(agentId) {
-      for (const connection of connections)
-        if (connection.agentId === agentId) connection.socket.close(CLOSE.revoked, 'revoked');
+      for (const { socket } of byAgent.get(agentId) ?? []) socket.close(CLOSE.revoked, 'revoked');
     },
     async close() {
       closed = true;

@@ -31,26 +31,46 @@ export interface Publisher {
   nudge(site: string, agentIds: ReadonlySet<string>, generation: number): Promise<number>;
 }
 
+/** Sites whose connections are read at the same time. */
+const READS = 20;
+
 export function createPublisher(deps: PublisherDeps): Publisher {
   const { connections, outbox, now, log } = deps;
   const fan = { ...deps, forget: (connectionId: string) => connections.remove(connectionId) };
 
-  async function hint(site: string, generation: number, wanted: (agentId: string) => boolean): Promise<string[]> {
-    const there = (await connections.at(site, Math.floor(now() / 1000))).filter(({ agentId }) => wanted(agentId));
-    const message: PushHint = { type: 'snapshot', site, generation, jitterMs: jitterFor(there.length) };
-    const ids = there.map(({ connectionId }) => connectionId);
-    const failed = await fanOut(fan, ids, JSON.stringify(message));
-    log.info({ site, generation, connections: ids.length, failed: failed.length }, 'hints sent');
+  /** Hints to the agents of these sites that are wanted; the connections that were not reached. */
+  async function hint(
+    sites: readonly string[],
+    generation: number,
+    wanted: (agentId: string) => boolean,
+  ): Promise<string[]> {
+    const at = Math.floor(now() / 1000);
+    const found: { site: string; connectionId: string }[] = [];
+    let next = 0;
+    const read = async (): Promise<void> => {
+      while (next < sites.length) {
+        const site = sites[next++] as string;
+        for (const { connectionId, agentId } of await connections.at(site, at))
+          if (wanted(agentId)) found.push({ site, connectionId });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(READS, sites.length) }, read));
+    const jitterMs = jitterFor(found.length);
+    const posts = found.map(({ site, connectionId }) => ({
+      connectionId,
+      text: JSON.stringify({ type: 'snapshot', site, generation, jitterMs } satisfies PushHint),
+    }));
+    const failed = await fanOut(fan, posts);
+    log.info({ sites: sites.length, generation, connections: found.length, failed: failed.length }, 'hints sent');
     return failed;
   }
 
   return {
     async publish({ revision, affects }) {
-      let failed = 0;
-      for (const site of affects) failed += (await hint(site, revision, () => true)).length;
+      const failed = (await hint(affects, revision, () => true)).length;
       if (failed > 0) throw new Error(`${failed} connections were not reached with revision ${revision}`);
       await outbox.settle(revision);
     },
-    nudge: async (site, agentIds, generation) => (await hint(site, generation, (id) => agentIds.has(id))).length,
+    nudge: async (site, agentIds, generation) => (await hint([site], generation, (id) => agentIds.has(id))).length,
   };
 }

@@ -4,6 +4,7 @@ import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import type { Problem } from '../api.ts';
 import { createApp } from '../app.ts';
 import { hashSecret, newSecret } from '../auth/secret.ts';
+import { VerifiedTokens } from '../auth/verified-tokens.ts';
 import { farm } from '../domain/configuration.fixture.ts';
 import type { Role } from '../domain/identity.ts';
 import { type CheckPlans, createCheckPlans } from '../store/check-plans.ts';
@@ -81,6 +82,7 @@ export function testApp(): TestApp {
     now,
     randomBytes,
     checks,
+    tokens: new VerifiedTokens(),
     hub: {
       connected: ({ agentId }) => hub.connectedIds.has(agentId),
       reach: () => ({ spreadMs: 0 }),

@@ -1,4 +1,5 @@
 import type { RunCheck, Target } from '@sipfleet/contract';
+import type { VerifiedTokens } from '../auth/verified-tokens.ts';
 import type { AgentIdentity, ApiToken } from '../domain/identity.ts';
 import type { SecretSealer } from '../domain/secrets.ts';
 import type { Signer } from '../domain/signing.ts';
@@ -27,6 +28,8 @@ export interface AppDeps {
     runCheck(agentId: string, check: Omit<RunCheck, 'type'>): boolean;
   };
   checks: CheckPlans;
+  /** Agents' tokens that were found to be right. */
+  tokens: VerifiedTokens;
   log: Log;
 }
 

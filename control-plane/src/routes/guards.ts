@@ -14,10 +14,10 @@ export const operatorGuard = ({ store }: Pick<AppDeps, 'store'>, role: Role) => 
 });
 
 /** Lets enrolled agents through. */
-export const agentGuard = ({ store, now }: Pick<AppDeps, 'store' | 'now'>) => ({
+export const agentGuard = ({ store, now, tokens }: Pick<AppDeps, 'store' | 'now' | 'tokens'>) => ({
   scheme: 'agent' as const,
   middleware: createMiddleware<AppEnv>(async (c, next) => {
-    c.set('agent', await authenticateAgent(store, c.req.header('authorization'), now));
+    c.set('agent', await authenticateAgent(store, c.req.header('authorization'), now, tokens));
     await next();
   }),
 });
