@@ -182,7 +182,7 @@ export function changesContract(open: () => Promise<Store>): void {
 
     test('are stored with their change, and keep a second one out', async () => {
       expect(await store.idempotency('k', AT)).toBeUndefined();
-      await putNow(store, site('milan'), { idempotency: record });
+      expect(await putNow(store, site('milan'), { idempotency: record })).toMatchObject({ status: 'written' });
       expect(await store.idempotency('k', AT)).toEqual(record);
       const again = await putNow(store, site('turin'), { idempotency: { ...record, request: 'other' } });
       expect(again).toEqual({ status: 'repeated', record });

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   type AttributeValue,
@@ -156,20 +157,17 @@ export function tableOf(client: DynamoDBClient, table: string) {
    * False: nothing was written, since a condition does not hold or another transaction holds one of the items. An answer that is lost
    * or late is asked for again with the same token, by which DynamoDB knows the request for ten minutes.
    *
-   * @param token 1 to 36 characters; without one the SDK makes its own for its own retries
+   * @param token 1 to 36 characters, of this very request
    */
-  async function transact(items: TransactWriteItem[], token?: string): Promise<boolean> {
-    const command = new TransactWriteItemsCommand({
-      TransactItems: items,
-      ...(token === undefined ? {} : { ClientRequestToken: token }),
-    });
+  async function transact(items: TransactWriteItem[], token: string = randomUUID()): Promise<boolean> {
+    const command = new TransactWriteItemsCommand({ TransactItems: items, ClientRequestToken: token });
     for (let attempt = 1; ; attempt++) {
       try {
         await client.send(command);
         return true;
       } catch (error) {
         if (isRefused(error)) return false;
-        if (attempt === MAX_SENDS || token === undefined || !mayHaveHappened(error)) throw error;
+        if (attempt === MAX_SENDS || !mayHaveHappened(error)) throw error;
         await delay(Math.random() * 50 * 2 ** attempt);
       }
     }

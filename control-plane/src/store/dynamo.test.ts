@@ -1,33 +1,22 @@
-import { spawnSync } from 'node:child_process';
 import type { AgentReport } from '@sipfleet/contract';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { putNow } from './change-set.fixture.ts';
 import { changesContract } from './changes.suite.ts';
 import { storeContract } from './contract.suite.ts';
 import { openDynamoStore } from './dynamo.ts';
-import { type DynamoLocal, startDynamoLocal } from './dynamo-local.fixture.ts';
+import { type DynamoLocal, noDynamoLocal, startDynamoLocal } from './dynamo-local.fixture.ts';
 import { createTable } from './dynamo-table.ts';
 
 // The JVM answers when it gets to it on a busy machine: no test here depends on speed.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
-const hasJava = spawnSync('java', ['-version']).status === 0;
-
-describe.skipIf(!hasJava && !process.env.CI)('DynamoDB', () => {
+describe.skipIf(noDynamoLocal)('DynamoDB', () => {
   let local: DynamoLocal;
-  let tables = 0;
-
-  async function open() {
-    const client = local.connect();
-    const name = `sipfleet-${tables++}`;
-    await createTable(client, name);
-    return openDynamoStore(client, name);
-  }
+  const open = () => local.open();
 
   beforeAll(async () => {
     local = await startDynamoLocal();
   });
-
   afterAll(() => local.stop());
 
   storeContract(open);

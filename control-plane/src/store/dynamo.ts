@@ -64,8 +64,13 @@ export function openDynamoStore(client: DynamoDBClient, tableName: string): Stor
     setSealKey: (agentId, sealKey) => table.update(key.agent(agentId), { sealKey }, conditions.present),
     deleteAgent: (agentId) => deleteAgent(table, agentId),
     signingKeys: async () => (await table.query('SIGNING_KEY')).map(readSigningKey),
-    addSigningKey: ({ sequence, ...rest }) =>
-      table.update(key.signingKey(sequence), { sequence, ...rest }, conditions.absent),
+    async addSigningKey(added) {
+      const { sequence, ...rest } = added;
+      if (await table.update(key.signingKey(sequence), { sequence, ...rest }, conditions.absent)) return true;
+      // It may be this very one, whose answer was lost.
+      const item = await table.get(key.signingKey(sequence));
+      return item !== undefined && readSigningKey(item).wrapped === added.wrapped;
+    },
     async close() {
       client.destroy();
     },
