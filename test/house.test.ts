@@ -29,6 +29,7 @@ const HOUSES: House[] = [
       'options.ts',
       'push-options.ts',
       'recorder-options.ts',
+      'explain.ts',
       'agent.ts',
       'runtime.ts',
       'backend-signals.ts',

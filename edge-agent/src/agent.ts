@@ -2,6 +2,7 @@ import type { CheckReport } from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { AgentError } from './errors.ts';
+import { explainCall, explainUser } from './explain.ts';
 import type { CheckResult } from './health/check-run.ts';
 import { createProber } from './health/probers.ts';
 import type { CheckView } from './health/schedule.ts';
@@ -140,7 +141,12 @@ export class Agent {
     this.#metrics = metrics;
     const app = createAdmin({
       metrics,
-      recorder: () => runtime.watch.recorder,
+      calls: {
+        recorder: () => runtime.watch.recorder,
+        explainCall: (call) => explainCall(runtime.workers.plan, call),
+        explainUser: (user, farm) => explainUser(runtime.workers.plan, user, farm),
+        traffic: () => runtime.traffic(),
+      },
       notReady: () => runtime.workers.notReady(),
       status: () => this.#status(runtime),
     });

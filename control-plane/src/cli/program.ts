@@ -19,6 +19,7 @@ import { drain } from './drain.ts';
 import { FORMATS, type Format, get, remove, status } from './get.ts';
 import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
+import { addObservers } from './observe.ts';
 import type { ControlPlaneFlags } from './processes.ts';
 import type { UpOptions } from './up.ts';
 
@@ -101,6 +102,7 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addChecks(program, io, client, done);
   addHistory(program, io, client, done);
   addAudit(program, io, client, done);
+  addObservers(program, io, done);
   addSchema(program, io, done);
   return program;
 }

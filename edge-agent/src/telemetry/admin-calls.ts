@@ -21,10 +21,36 @@ export interface CallSummary {
   traceId: string;
 }
 
+/** Why a request goes where it goes. */
+export interface DecisionView {
+  farm: string;
+  /** Of the plan that the answer is by. */
+  generation: number;
+  etag: string;
+  request: string;
+  /** Backends that it went to, in order; of a question about the present none. */
+  went: string[];
+  strategy: string;
+  key: string | null;
+  bucket: number | null;
+  candidates: readonly object[];
+  notes: readonly string[];
+}
+
+/** What the routes about calls read. */
+export interface CallSource {
+  /** Undefined where nothing is recorded. */
+  recorder(): FlightRecorder | undefined;
+  explainCall(call: KeptCall): DecisionView[];
+  explainUser(user: string, farm: string | undefined): DecisionView[];
+  traffic(): readonly object[];
+}
+
 const MOST = 500;
 
-/** Routes of the flight recorder: `/v1/calls`, and one call of it as JSON, ladder, text or capture file. */
-export function addCallRoutes(app: Hono, recorder: () => FlightRecorder | undefined): void {
+/** Routes about calls: `/v1/calls` (those that the flight recorder kept), one of them as JSON, ladder, text or capture file; `/v1/explain`; `/v1/traffic`. */
+export function addCallRoutes(app: Hono, source: CallSource): void {
+  const recorder = () => source.recorder();
   app.get('/v1/calls', (c) => {
     const failed = c.req.query('failed') !== undefined;
     const user = c.req.query('user');
@@ -34,7 +60,13 @@ export function addCallRoutes(app: Hono, recorder: () => FlightRecorder | undefi
       .filter(({ from, to }) => user === undefined || isUser(from, user) || isUser(to, user));
     return c.json({ recording: recorder() !== undefined, calls: calls.slice(0, MOST) });
   });
-  app.get('/v1/calls/:callId/:as{ladder|text|pcap}?', (c) => {
+  app.get('/v1/traffic', (c) => c.json(source.traffic()));
+  app.get('/v1/explain', (c) => {
+    const user = c.req.query('user');
+    if (!user) return c.json({ error: 'user: missing; allowed: the user part of a URI, or user@domain' }, 400);
+    return c.json(source.explainUser(user, c.req.query('farm')));
+  });
+  app.get('/v1/calls/:callId/:as{ladder|text|pcap|explain}?', (c) => {
     const call = recorder()?.find(c.req.param('callId'));
     if (call === undefined) return c.json({ error: 'no such call is kept' }, 404);
     switch (c.req.param('as')) {
@@ -42,6 +74,8 @@ export function addCallRoutes(app: Hono, recorder: () => FlightRecorder | undefi
         return c.text(ladder(call));
       case 'text':
         return c.text(fullText(call));
+      case 'explain':
+        return c.json(source.explainCall(call));
       case 'pcap':
         return c.body(new Uint8Array(pcap(call)), 200, { 'content-type': 'application/vnd.tcpdump.pcap' });
       default:

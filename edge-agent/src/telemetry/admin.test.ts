@@ -13,7 +13,7 @@ const source = (notReady?: string): AdminSource => ({
   metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', render: async () => 'a 1\n' },
   notReady: () => notReady,
   status: () => STATUS,
-  recorder: () => undefined,
+  calls: { recorder: () => undefined, explainCall: () => [], explainUser: () => [], traffic: () => [] },
 });
 
 let server: AdminServer | undefined;

@@ -2,16 +2,14 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
-import { addCallRoutes } from './admin-calls.ts';
-import type { FlightRecorder } from './recorder/flight-recorder.ts';
+import { addCallRoutes, type CallSource } from './admin-calls.ts';
 
 /** What the local HTTP shows. All of it is read when asked for. */
 export interface AdminSource {
   metrics: { readonly contentType: string; render(): Promise<string> };
   /** Undefined once a plan is committed on all data threads; else why not. */
   notReady(): string | undefined;
-  /** Undefined where nothing is recorded. */
-  recorder(): FlightRecorder | undefined;
+  calls: CallSource;
   /** The body of `/v1/status`. */
   status(): AgentStatus;
 }
@@ -53,7 +51,7 @@ export function createAdmin(source: AdminSource): Hono {
     c.text(await source.metrics.render(), 200, { 'content-type': source.metrics.contentType }),
   );
   app.get('/v1/status', (c) => c.json(source.status()));
-  addCallRoutes(app, () => source.recorder());
+  addCallRoutes(app, source.calls);
   return app;
 }
 
