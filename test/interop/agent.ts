@@ -27,6 +27,8 @@ interface Common {
   /** Two agents of one farm need different names. */
   name?: string;
   datapath?: 'auto' | 'ffi' | 'dgram';
+  /** Further options, as on its command line. */
+  more?: readonly string[];
 }
 
 /** Run from a snapshot file. */
@@ -70,6 +72,7 @@ export class Agent {
       ...('farm' in options ? this.#fromFile(options) : fromControlPlane(options)),
       ...['--name', options.name ?? 'edge', '--workers', String(options.workers)],
       ...['--admin', '127.0.0.1:0', '--datapath', options.datapath ?? 'auto', '--address', options.host.ipv4],
+      ...(options.more ?? []),
     ]);
   }
 
@@ -98,6 +101,12 @@ export class Agent {
   /** Resolves when health checks have brought a backend into a state. */
   async backendBecomes(backend: string, state: 'up' | 'down', { from = 0 } = {}): Promise<void> {
     await this.process.sees(new RegExp(`^\\{.*"backend":"${backend}".*"msg":"backend ${state}"`, 'm'), { from });
+  }
+
+  /** Where its local HTTP answers, for who is on the same machine: `127.0.0.1:40000`. */
+  get admin(): string {
+    const { host, port } = (this.#ready as ReadyLine).admin;
+    return `${host}:${port}`;
   }
 
   /** A document of its local HTTP, such as `/metrics`. */

@@ -14,7 +14,9 @@ What is kept there leaves out credentials and the headers of --recorder-hide.
 /** Adds the commands that ask an agent about its calls. */
 export function addObservers(program: Command, io: Io, done: Done): void {
   const admin = () =>
-    new Option('--admin <host:port>', 'the agent to ask').env('SIPFLEET_ADMIN').default('127.0.0.1:8081');
+    new Option('--admin <host:port>', 'the agent to ask (or SIPFLEET_ADMIN)').default(
+      io.env.SIPFLEET_ADMIN ?? '127.0.0.1:8081',
+    );
   const output = () => new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table');
   program
     .command('calls')

@@ -1,0 +1,161 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { run } from '../../control-plane/src/cli/program.ts';
+import { Agent } from '../interop/agent.ts';
+import { loopback } from '../netns/host.ts';
+import { Client, canUseLoopback, freePort, request } from './loopback.ts';
+import { ScriptedUas } from './scripted-uas.ts';
+
+const AGENT = '127.0.8.1';
+const PHONE = '127.0.8.2';
+const SOON = { timeout: 15_000, interval: 200 };
+
+describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => {
+  let directory: string;
+  let agent: Agent;
+  let phone: Client;
+  let pbxs: ScriptedUas[];
+  let service: { address: string; port: number };
+
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'sipfleet-recorder-'));
+    phone = await Client.start(PHONE);
+    // The first that is asked refuses, the second takes the call: which is which, the key decides.
+    let asked = 0;
+    const script = (): Promise<ScriptedUas> =>
+      ScriptedUas.start({
+        INVITE: (r, from) => {
+          const uas = pbxs.find((p) => p.requests.includes(r))!;
+          if (r.get('to')!.includes('clyde'))
+            uas.reply(r, from, asked++ === 0 ? '503 Overloaded' : '200 OK', { sdp: 4000 });
+          else uas.reply(r, from, '486 Busy Here');
+        },
+      });
+    pbxs = [await script(), await script()];
+    service = { address: AGENT, port: await freePort(AGENT) };
+    agent = await Agent.start({
+      host: loopback(AGENT),
+      workers: 2,
+      more: ['--recorder-sample', '0', '--recorder-hide', 'P-Asserted-Identity'],
+      farm: {
+        kind: 'Farm',
+        name: 'pbx',
+        sites: ['milan'],
+        listeners: [{ transport: 'udp', ...service }],
+        backends: pbxs.map((pbx, i) => ({ name: `pbx${i + 1}`, address: '127.0.0.1', port: pbx.port })),
+        checks: [],
+      },
+    });
+  });
+  afterEach(async () => {
+    await agent.close();
+    phone.close();
+    for (const pbx of pbxs) pbx.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  /** A command as an operator types it: what it printed. */
+  async function sipfleet(...args: string[]): Promise<string> {
+    let out = '';
+    const take = (text: string): void => {
+      out += text;
+    };
+    const io = {
+      out: take,
+      err: take,
+      readInput: async () => '',
+      ask: async () => undefined,
+      env: { SIPFLEET_ADMIN: agent.admin },
+      terminal: false,
+      cwd: directory,
+    };
+    const launch = { up: async () => 1, agent: async () => 1, controlPlane: async () => 1 };
+    const code = await run(args, io, launch);
+    expect(`${code} ${out}`).toMatch(/^0 /);
+    return out;
+  }
+
+  test('a call that failed over is kept with all its messages and none of its secrets; an ordinary one is not', async () => {
+    const secret =
+      'Authorization: Digest username="bonnie", response="5ecre7"\r\nP-Asserted-Identity: <sip:+49555@x>\r\n';
+    const invite = (callee: string, callId: string) =>
+      request('INVITE', callee, callId, { address: PHONE, port: 5060 }).replace(
+        'Content-Length',
+        `${secret}Content-Length`,
+      );
+    phone.send(invite('buck', 'ordinary@phone'), service);
+    phone.send(invite('clyde', 'moved@phone'), service);
+    await expect.poll(() => sipfleet('calls', '--failed'), SOON).toContain('moved@phone');
+    const list = await sipfleet('calls', '-o', 'json');
+    expect(JSON.parse(list)).toMatchObject([
+      {
+        callId: 'moved@phone',
+        farm: 'pbx',
+        reasons: ['failover'],
+        results: ['INVITE 200'],
+        to: 'sip:clyde@example.test',
+      },
+    ]);
+
+    const ladder = await sipfleet('ladder', 'moved@phone');
+    const arrows = ladder.split('\n').filter((line) => /^ +\d\.\d{3}/.test(line));
+    // INVITE in, 100 back, to one PBX, 503 and its ACK, to the other, 200 in and on.
+    expect(arrows.map((line) => /(INVITE sip|100|503|ACK|200)/.exec(line)?.[1]).sort()).toEqual(
+      ['INVITE sip', '100', 'INVITE sip', '503', 'ACK', 'INVITE sip', '200', '200'].sort(),
+    );
+    const full = await sipfleet('ladder', 'moved@phone', '--full');
+    expect(full).toMatch(/Authorization: x+\n/);
+    expect(full).not.toMatch(/5ecre7|49555/);
+
+    const file = (await sipfleet('ladder', 'moved@phone', '--pcap', 'call.pcap')).trim();
+    const decoded = execFileSync(
+      'tshark',
+      [
+        '-r',
+        file,
+        '-d',
+        `udp.port==${service.port},sip`,
+        '-T',
+        'fields',
+        '-e',
+        'sip.Method',
+        '-e',
+        'sip.Status-Code',
+        '-e',
+        'ip.src',
+      ],
+      { encoding: 'utf8' },
+    );
+    const rows = decoded
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split('\t'));
+    expect(rows).toHaveLength(8);
+    expect(rows[0]).toEqual(['INVITE', '', PHONE]);
+    expect(rows.map(([method, status]) => method || status).sort()).toEqual(
+      ['INVITE', 'INVITE', 'INVITE', '100', '503', 'ACK', '200', '200'].sort(),
+    );
+
+    const why = await sipfleet('explain', 'moved@phone');
+    expect(why).toContain('INVITE sip:clyde@example.test');
+    expect(why).toMatch(/it went to pbx\d, then pbx\d/);
+    expect(await sipfleet('top', '--once', '--interval', '200ms')).toMatch(/pbx +1 +/);
+  });
+
+  test('explain names the candidates of a user in order, and what speaks against one', async () => {
+    const [invite, register] = JSON.parse(await sipfleet('explain', '--user', 'clyde', '-o', 'json'));
+    expect(invite).toMatchObject({ strategy: 'hash', key: 'user', farm: 'pbx', generation: 1 });
+    expect(register.bucket).toBe(invite.bucket);
+    const chosen = invite.candidates.find((c: { chosen: boolean }) => c.chosen);
+    expect(chosen).toMatchObject({ rank: 1, excluded: null });
+    phone.send(request('INVITE', 'clyde', 'one@phone', { address: PHONE, port: 5060 }), service);
+    await expect.poll(() => pbxs.map((pbx) => pbx.count('INVITE'))).toEqual([1, 1]);
+    const [first] = pbxs
+      .map((pbx, i) => ({ i, at: pbx.requests[0]! }))
+      .filter(({ i }) => `pbx${i + 1}` === chosen.backend);
+    expect(first!.at.get('call-id')).toBe('one@phone');
+  });
+});
