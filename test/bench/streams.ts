@@ -11,6 +11,8 @@ const CONNECTIONS = 200;
 /** Where the search for the highest rate begins, per second. */
 const FIRST_RATE = { messages: 6000, connections: 1000 };
 
+const LEAST_RATE = 200;
+
 /** One run of stream-blast. */
 export interface StreamRun {
   transport: 'tcp' | 'tls';
@@ -75,6 +77,7 @@ export async function measureStreams(
         FIRST_RATE[what],
         Infinity,
         Math.max(effort.tolerance, 0.05),
+        LEAST_RATE,
       );
     const both = async (transport: 'tcp' | 'tls') => {
       await load(streams, process, transport, 'messages', FIRST_RATE.messages, 2); // warms up; not counted

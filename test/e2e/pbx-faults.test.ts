@@ -1,8 +1,9 @@
+import type { FarmInput } from '@sipfleet/contract';
 import { describe, expect, test, vi } from 'vitest';
 import { answerScenario, callScenario, failingScenario, phoneScenario } from '../interop/scenarios.ts';
 import { row } from '../interop/sipp.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
-import { useStage } from './stage.ts';
+import { type Transport, useStage } from './stage.ts';
 
 /** The hash puts clyde's calls on the second PBX (stage.ts), which is the one that fails. */
 const FAILING = 'backend="kamailio2"';
@@ -11,51 +12,59 @@ const checks = [{ name: 'ping', type: 'options' as const, interval: '300ms', tim
 describe.skipIf(!canUseNamespaces()).each([1, 3])('a PBX fails inside a call setup, %i workers', (workers) => {
   const stage = useStage();
   /** SIPp as PBX: the first answers as it should, the second fails. */
-  const asPbx = (fault: Parameters<typeof failingScenario>[0]) => {
+  const asPbx = (fault: Parameters<typeof failingScenario>[0], transport: Transport) => {
     const s = stage();
     const { pbx1, pbx2 } = s.net;
-    const pbx = { port: 5060, calls: 100 };
+    const pbx = { port: 5060, calls: 100, transport };
     s.sipp('buck', pbx1, { ...pbx, scenario: answerScenario });
-    return s.sipp('buck', pbx2, { ...pbx, scenario: failingScenario(fault) });
+    s.sipp('buck', pbx2, { ...pbx, scenario: failingScenario(fault) });
   };
-  const call = () => {
+  const call = (transport: Transport) => {
     const s = stage();
-    return s.sipp('bonnie', s.net.client1, {
-      port: 5080,
-      scenario: callScenario({ challenged: false }),
-      callee: 'clyde',
+    const scenario = callScenario({ challenged: false });
+    return s.sipp('bonnie', s.net.client1, { port: 5080, scenario, callee: 'clyde', transport });
+  };
+  const farmOver = (transport: Transport, rest: Partial<FarmInput>) => {
+    const farm = stage().farm(rest);
+    return { ...farm, backends: farm.backends.map((backend) => ({ ...backend, transport })) };
+  };
+
+  describe.each<[Transport, Transport]>([
+    ['udp', 'udp'],
+    ['tcp', 'udp'],
+    ['udp', 'tcp'],
+    ['tcp', 'tcp'],
+  ])('phone on %s, PBX on %s', (outside, inside) => {
+    test('killed between INVITE and 180: the caller hears the next PBX ring, and no error', async () => {
+      const s = stage();
+      const { pbx1, pbx2, client2 } = s.net;
+      const pbxs = await s.startPbxs();
+      const agent = await s.startAgent({ workers, farm: farmOver(inside, { checks }) });
+      // Clyde has a phone at each PBX; the one at the second is mute, so that its PBX gets no further than 100.
+      const phones = [
+        { port: 5070, target: `${pbx1.ipv4}:5060`, outOfCall: answerScenario },
+        { port: 5072, target: `${pbx2.ipv4}:5060`, outOfCall: failingScenario('silent') },
+      ];
+      for (const phone of phones) s.sipp('clyde', client2, { scenario: phoneScenario, ...phone });
+      await Promise.all(pbxs.map((pbx) => pbx.registered('clyde')));
+      const caller = call(outside);
+      await vi.waitFor(
+        async () => expect(await agent.metric('sipfleet_backend_responses_total', FAILING, '1xx')).toBeGreaterThan(0),
+        { timeout: 20_000, interval: 100 },
+      );
+      await s.net.pbx2.kill();
+      expect(await caller.finished()).toMatchObject({ successful: 1, failed: 0 });
+      expect(await agent.metric('sipfleet_failovers_total', FAILING)).toBe(1);
     });
-  };
 
-  test('killed between INVITE and 180: the caller hears the next PBX ring, and no error', async () => {
-    const s = stage();
-    const { pbx1, pbx2, client2 } = s.net;
-    const pbxs = await s.startPbxs();
-    const agent = await s.startAgent({ workers, farm: s.farm({ checks }) });
-    // Clyde has a phone at each PBX; the one at the second is mute, so that its PBX gets no further than 100.
-    const phones = [
-      { port: 5070, target: `${pbx1.ipv4}:5060`, outOfCall: answerScenario },
-      { port: 5072, target: `${pbx2.ipv4}:5060`, outOfCall: failingScenario('silent') },
-    ];
-    for (const phone of phones) s.sipp('clyde', client2, { scenario: phoneScenario, ...phone });
-    await Promise.all(pbxs.map((pbx) => pbx.registered('clyde')));
-    const caller = call();
-    await vi.waitFor(
-      async () => expect(await agent.metric('sipfleet_backend_responses_total', FAILING, '1xx')).toBeGreaterThan(0),
-      { timeout: 20_000, interval: 100 },
-    );
-    await s.net.pbx2.kill();
-    expect(await caller.finished()).toMatchObject({ successful: 1, failed: 0 });
-    expect(await agent.metric('sipfleet_failovers_total', FAILING)).toBe(1);
-  });
-
-  test.each(['silent', 'refusing'] as const)('%s: the next PBX takes the call', async (fault) => {
-    const s = stage();
-    asPbx(fault);
-    const farm = s.farm({ checks: [], failover: { timeout: '500ms', codes: [503] } });
-    const agent = await s.startAgent({ workers, farm });
-    expect(await call().finished()).toMatchObject({ successful: 1, failed: 0 });
-    expect(await agent.metric('sipfleet_failovers_total', FAILING)).toBe(1);
+    test.each(['silent', 'refusing'] as const)('%s: the next PBX takes the call', async (fault) => {
+      const s = stage();
+      asPbx(fault, inside);
+      const farm = farmOver(inside, { checks: [], failover: { timeout: '500ms', codes: [503] } });
+      const agent = await s.startAgent({ workers, farm });
+      expect(await call(outside).finished()).toMatchObject({ successful: 1, failed: 0 });
+      expect(await agent.metric('sipfleet_failovers_total', FAILING)).toBe(1);
+    });
   });
 });
 
