@@ -1,0 +1,159 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { verifyChain } from '../../control-plane/src/audit-chain.ts';
+import { type StoreOptions, startControlPlane } from '../../control-plane/src/server.ts';
+import { openDynamoStore } from '../../control-plane/src/store/dynamo.ts';
+import {
+  type DynamoLocal,
+  noDynamoLocal,
+  startDynamoLocal,
+} from '../../control-plane/src/store/dynamo-local.fixture.ts';
+import { openSqliteStore } from '../../control-plane/src/store/sqlite.ts';
+import type { Store } from '../../control-plane/src/store/store.ts';
+
+// A process for every step of a write, twice over.
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 120_000 });
+
+const dir = mkdtempSync(join(tmpdir(), 'sipfleet-killed-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const log = { debug() {}, info() {}, error() {} };
+const http = { host: '127.0.0.1', port: 0 };
+const farm = (name: string, sites: string[]) => ({
+  kind: 'Farm',
+  name,
+  sites,
+  listeners: [{ transport: 'udp', port: 5060 }],
+  backends: [{ name: 'pbx1', address: '10.0.0.11' }],
+});
+/** What stands before: revision 1. */
+const BEFORE = [
+  { action: 'put', revision: null, resource: { kind: 'Site', name: 'milan' } },
+  { action: 'put', revision: null, resource: { kind: 'Site', name: 'rome' } },
+  { action: 'put', revision: null, resource: farm('old', ['milan', 'rome']) },
+];
+/** What is written while it dies: everything that a write can touch. */
+const WRITE = [
+  { action: 'delete', revision: 1, kind: 'Farm', name: 'old' },
+  { action: 'put', revision: null, resource: farm('new', ['milan']) },
+  { action: 'put', revision: 1, resource: { kind: 'Site', name: 'rome', description: 'x' } },
+];
+
+function post(url: string, dataDir: string, changes: object[], key: string) {
+  const token = readFileSync(join(dataDir, 'token'), 'utf8').trim();
+  return fetch(`${url}/v1/changes`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': key },
+    body: JSON.stringify({ changes }),
+  });
+}
+
+/** Starts a control plane that dies at a step of what it does next. */
+async function mortal(store: StoreOptions, dataDir: string, dieAt: number) {
+  const child = fork(join(import.meta.dirname, 'mortal-control-plane.ts'), [JSON.stringify(store), dataDir]);
+  const ended = once(child, 'exit');
+  const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+  child.send({ dieAt });
+  await once(child, 'message');
+  return { url, child, ended };
+}
+
+/** It has died, or has nothing more to do. */
+async function diedOrDone(child: ChildProcess, ended: Promise<unknown>, open: () => Promise<Store>): Promise<boolean> {
+  const store = await open();
+  try {
+    while (child.exitCode === null && child.signalCode === null && (await store.outbox(1)).length > 0)
+      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 5))]);
+  } finally {
+    await store.close();
+  }
+  // The drain may still be at its last step: what comes after the outbox is empty changes nothing any more.
+  if (child.signalCode === null) child.kill('SIGTERM');
+  await ended;
+  return child.signalCode === 'SIGKILL';
+}
+
+async function checkWhole(store: Store): Promise<void> {
+  const { revision, farms, sites, departures } = await store.configuration();
+  expect([revision, [...farms.keys()], sites.get('rome')?.revision]).toEqual([2, ['new'], 2]);
+  expect(departures.get('old')).toEqual({ milan: 2, rome: 2 });
+  const verifier = verifyChain();
+  for (const entry of (await store.audit({ limit: 1000 })).items) verifier.take(entry);
+  expect(verifier.end(await store.auditHead())).toMatchObject({ entries: 2, faults: [] });
+  const history = async (name: string) =>
+    (await store.history('Farm', name, { limit: 9 })).items.map((v) => v.revision);
+  expect([await history('new'), await history('old')]).toEqual([[2], [2, 1]]);
+}
+
+/** Kills it at every step of one write, lets another one start, and asks again. @returns how many steps there were */
+async function killAtEveryStep(
+  prepare: () => Promise<{ store: StoreOptions; dataDir: string; open: () => Promise<Store> }>,
+) {
+  for (let dieAt = 1; ; dieAt++) {
+    const { store, dataDir, open } = await prepare();
+    const { url, child, ended } = await mortal(store, dataDir, dieAt);
+    const first = await post(url, dataDir, WRITE, 'the-write').then(
+      (response) => response.json() as Promise<{ revision: number }>,
+      () => undefined,
+    );
+    // What was answered is true, whatever comes after.
+    if (first !== undefined) expect(first.revision, `step ${dieAt}`).toBe(2);
+    const killed = await diedOrDone(child, ended, open);
+
+    const next = await startControlPlane({ http, store, dataDir, logger: log });
+    const again = await post(next.url, dataDir, WRITE, 'the-write');
+    const answer = (await again.json()) as { revision: number; changes: unknown[] };
+    expect([again.status, answer.revision, answer.changes.length], `step ${dieAt}`).toEqual([200, 2, 3]);
+    const reader = await open();
+    // Every hint goes out: that of a write whose process died before it could send it as well.
+    await expect.poll(() => reader.outbox(9), { timeout: 20_000 }).toEqual([]);
+    await checkWhole(reader);
+    await reader.close();
+    await next.close();
+    if (!killed) return dieAt - 1;
+  }
+}
+
+describe('a control plane that is killed at any step of a write loses nothing and does nothing twice', () => {
+  test('SQLite', async () => {
+    const template = join(dir, 'template');
+    const storeIn = (dataDir: string) => ({ kind: 'sqlite', file: join(dataDir, 'store.db') }) as const;
+    const plane = await startControlPlane({ http, store: storeIn(template), dataDir: template, logger: log });
+    expect((await post(plane.url, template, BEFORE, 'before')).status).toBe(200);
+    await plane.close();
+    let runs = 0;
+    const steps = await killAtEveryStep(async () => {
+      const dataDir = join(dir, `sqlite-${runs++}`);
+      cpSync(template, dataDir, { recursive: true });
+      const store = storeIn(dataDir);
+      return { store, dataDir, open: async () => openSqliteStore(store.file) };
+    });
+    expect(steps).toBeGreaterThan(20);
+  });
+
+  describe.skipIf(noDynamoLocal)('with DynamoDB', () => {
+    let local: DynamoLocal;
+    beforeAll(async () => {
+      local = await startDynamoLocal();
+    });
+    afterAll(() => local.stop());
+
+    test('DynamoDB', async () => {
+      let runs = 0;
+      const dataDir = join(dir, 'dynamo');
+      const steps = await killAtEveryStep(async () => {
+        const table = `killed-${runs++}`;
+        const store = { kind: 'dynamodb', table, endpoint: local.endpoint } as const;
+        const plane = await startControlPlane({ http, store, dataDir, logger: log });
+        expect((await post(plane.url, dataDir, BEFORE, 'before')).status).toBe(200);
+        await plane.close();
+        return { store, dataDir, open: async () => openDynamoStore(local.connect(), table) };
+      });
+      expect(steps).toBeGreaterThan(10);
+    });
+  });
+});
