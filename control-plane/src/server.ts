@@ -16,6 +16,8 @@ import { openDynamoStore } from './store/dynamo.ts';
 import { createTable } from './store/dynamo-table.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
+import type { KeyWrapper } from './vault/key-wrapper.ts';
+import { kmsKeys } from './vault/kms-keys.ts';
 import { localKeys } from './vault/local-keys.ts';
 
 export type StoreOptions =
@@ -31,8 +33,10 @@ export interface ControlPlaneOptions {
   /** Port 0: any that is free. */
   http: { host: string; port: number };
   store: StoreOptions;
-  /** Holds the admin token and the key that all Secrets are sealed with; made readable by its owner only. */
+  /** Holds the admin token and, without `kms`, the key that all Secrets are sealed with; made readable by its owner only. */
   dataDir: string;
+  /** The key that Secrets and signing keys are sealed with stays in AWS KMS. `keyId`: an id, ARN or alias/NAME. */
+  kms?: { keyId: string; region?: string /** Of something that speaks like KMS. */; endpoint?: string };
   /** pino. */
   logger: Log;
 }
@@ -53,7 +57,7 @@ export interface ControlPlane extends AdminToken {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { http, dataDir, logger: log } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const keys = await localKeys(join(dataDir, 'secret.key'));
+  const keys = options.kms === undefined ? await localKeys(join(dataDir, 'secret.key')) : await awsKeys(options.kms);
   const store = await openStore(options.store);
   const now = Date.now;
   const hub = createHub(undefined, (agentId) => checks.lost(agentId));
@@ -110,6 +114,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await close();
     throw error;
   }
+}
+
+/** Who has no key in KMS need not load its client. */
+async function awsKeys({ keyId, region, endpoint }: NonNullable<ControlPlaneOptions['kms']>): Promise<KeyWrapper> {
+  const { KMS } = await import('@aws-sdk/client-kms');
+  const client = new KMS({
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  });
+  return kmsKeys(client, keyId);
 }
 
 async function openStore(options: StoreOptions): Promise<Store> {

@@ -54,6 +54,8 @@ export interface ControlPlaneFlags {
   table: string;
   endpoint?: string;
   region?: string;
+  kmsKey?: string;
+  kmsEndpoint?: string;
 }
 
 async function runControlPlane(flags: ControlPlaneFlags, io: Io): Promise<number> {
@@ -64,6 +66,7 @@ async function runControlPlane(flags: ControlPlaneFlags, io: Io): Promise<number
     http: flags.http,
     store: storeOf(flags, dataDir),
     dataDir,
+    ...kmsOf(flags),
     logger: pino(),
   });
   if (controlPlane.created)
@@ -77,6 +80,12 @@ function storeOf(flags: ControlPlaneFlags, dataDir: string): ControlPlaneOptions
   const { table, endpoint, region } = flags;
   if (flags.store === 'sqlite') return { kind: 'sqlite', file: join(dataDir, 'control-plane.db') };
   return { kind: 'dynamodb', table, ...(endpoint ? { endpoint } : {}), ...(region ? { region } : {}) };
+}
+
+function kmsOf({ kmsKey, kmsEndpoint, region }: ControlPlaneFlags): Pick<ControlPlaneOptions, 'kms'> {
+  if (kmsKey === undefined) return {};
+  const where = { ...(region ? { region } : {}), ...(kmsEndpoint ? { endpoint: kmsEndpoint } : {}) };
+  return { kms: { keyId: kmsKey, ...where } };
 }
 
 async function startOrExplain(options: ControlPlaneOptions & { logger: Logger }): Promise<ControlPlane> {

@@ -168,9 +168,17 @@ function addLaunchers(program: Command, launch: Launchers, done: (code: number) 
     .option('--table <name>', 'DynamoDB table', 'sipfleet')
     .option('--endpoint <url>', 'DynamoDB endpoint, for DynamoDB Local')
     .option('--region <region>', 'AWS region (default: from the environment)')
+    .option(
+      '--kms-key <key>',
+      'AWS KMS key that Secrets and signing keys are sealed with: an id, ARN or alias/NAME (default: a file, DIR/secret.key)',
+    )
+    .option('--kms-endpoint <url>', 'of something that speaks like KMS')
     .addHelpText(
       'after',
-      examples('control-plane', 'control-plane --store dynamodb --table sipfleet --region eu-south-1'),
+      examples(
+        'control-plane',
+        'control-plane --store dynamodb --table sipfleet --region eu-south-1 --kms-key alias/sipfleet',
+      ),
     )
     .action(async (options) => done(await launch.controlPlane(options)));
 }

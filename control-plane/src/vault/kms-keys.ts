@@ -24,10 +24,16 @@ export function kmsKeys(client: KmsClient, keyId: string): KeyWrapper {
     if (kept.size >= MAX_KEPT) kept.delete(kept.keys().next().value as string);
     kept.set(id, plain);
   };
+  /** AWS says what is wrong, and not with which key. */
+  const refused = (what: string) => (cause: Error) => {
+    throw new Error(`KMS key ${keyId} ${what}: ${cause.name}: ${cause.message}`, { cause });
+  };
   return {
     async generate(context) {
       const EncryptionContext = { sipfleet: context };
-      const made = await client.generateDataKey({ KeyId: keyId, KeySpec: 'AES_256', EncryptionContext });
+      const made = await client
+        .generateDataKey({ KeyId: keyId, KeySpec: 'AES_256', EncryptionContext })
+        .catch(refused('makes no data key'));
       if (made.Plaintext?.length !== 32 || made.CiphertextBlob === undefined)
         throw new Error(`KMS key ${keyId} made no data key of 32 bytes`);
       const wrapped = Buffer.from(made.CiphertextBlob).toString('base64url');
@@ -38,7 +44,9 @@ export function kmsKeys(client: KmsClient, keyId: string): KeyWrapper {
       const known = kept.get(`${context} ${wrapped}`);
       if (known !== undefined) return known;
       const CiphertextBlob = Buffer.from(wrapped, 'base64url');
-      const opened = await client.decrypt({ KeyId: keyId, CiphertextBlob, EncryptionContext: { sipfleet: context } });
+      const opened = await client
+        .decrypt({ KeyId: keyId, CiphertextBlob, EncryptionContext: { sipfleet: context } })
+        .catch(refused('does not open what this store was sealed with'));
       if (opened.Plaintext === undefined) throw new Error(`KMS key ${keyId} opened nothing`);
       keep(`${context} ${wrapped}`, opened.Plaintext);
       return opened.Plaintext;
