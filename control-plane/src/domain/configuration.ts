@@ -1,4 +1,5 @@
 import type { Farm, Kind, Site, TokenKey } from '@sipfleet/contract';
+import type { Rollout } from './rollout.ts';
 import type { SealedSecret } from './secrets.ts';
 
 /** What a store holds of a resource: all that its operator wrote, except that a Secret's values are sealed. */
@@ -30,6 +31,8 @@ export interface Configuration {
   readonly secrets: ReadonlyMap<string, StoredSecret>;
   /** By farm name; also of farms that are gone. */
   readonly departures: ReadonlyMap<string, Departures>;
+  /** The last one that was opened, under way or ended; undefined: there never was one. */
+  readonly rollout?: Rollout | undefined;
 }
 
 export function find(configuration: Configuration, kind: Kind, name: string): StoredResource | undefined {
