@@ -1,5 +1,5 @@
 import type { AgentReport } from '@sipfleet/contract';
-import { halt, isMoved, type Member, nextStage, pointOf, type Rollout, type Stage, stageName } from './rollout.ts';
+import { isMoved, type Member, nextStage, pointOf, type Rollout, type Stage, stageName } from './rollout.ts';
 import { type Counts, type Evidence, NO_EVIDENCE, observe, strength } from './sequential.ts';
 
 /** An agent as a rollout sees it. */
@@ -104,7 +104,7 @@ export interface StageView {
 
 export function stageView(rollout: Rollout, { agents, targets }: Fleet, aliveMs: number): StageView {
   const moved = agents.filter((agent) => isMoved(rollout, agent));
-  const since = Date.parse(rollout.stageAt ?? rollout.openedAt) - aliveMs;
+  const since = Date.parse(rollout.stageAt) - aliveMs;
   const expected = moved.filter(({ heardAt, alive }) => alive || heardAt >= since);
   const acked = expected.filter((agent) => runs(agent, targets.get(agent.site)?.next));
   return { moved, others: agents.filter((agent) => !isMoved(rollout, agent)), expected, acked };
@@ -114,9 +114,11 @@ const runs = ({ report }: SeenAgent, etag: string | undefined): boolean =>
   etag !== undefined && report?.snapshot.running === etag;
 
 export interface Advance {
-  /** Undefined: it stays as it is. */
-  readonly rollout?: Rollout;
   readonly progress: RolloutProgress;
+  /** What it becomes; undefined: it stays as it is. */
+  readonly next?: Rollout;
+  /** It must be rolled back, and why. */
+  readonly halt?: string;
 }
 
 /**
@@ -130,14 +132,14 @@ export function advance(rollout: Rollout, known: RolloutProgress, fleet: Fleet, 
     const next = nextStage(rollout, fleet.agents, at);
     const deadBefore = rollout.farms.filter((farm) => fleet.agents.some((agent) => agent.alive && isDead(agent, farm)));
     const progress = { ...known, deadBefore };
-    return next === rollout ? { progress } : { progress, rollout: next };
+    return next === rollout ? { progress } : { progress, next };
   }
   const view = stageView(rollout, fleet, aliveMs);
   const progress = acknowledged(rollout, gather(rollout, known, view, fleet.targets), view, at);
   const why = fault(rollout, progress, view, fleet, now);
-  if (why !== undefined) return { progress, rollout: halt(rollout, why, at) };
+  if (why !== undefined) return { progress, halt: why };
   if (progress.ackedAt === null || now - Date.parse(progress.ackedAt) < rollout.policy.bakeMs) return { progress };
-  return { progress, rollout: nextStage(rollout, fleet.agents, at, passedText(rollout, progress, view)) };
+  return { progress, next: nextStage(rollout, fleet.agents, at, passedText(rollout, progress, view)) };
 }
 
 /** How many of the stage's agents may be silent or late. */
@@ -164,7 +166,7 @@ function fault(
   const most = tolerated(view);
   const silent = view.expected.filter(({ alive }) => !alive);
   if (silent.length > most) return `${named(silent)} went silent after the change`;
-  const waited = now - Date.parse(rollout.stageAt as string);
+  const waited = now - Date.parse(rollout.stageAt);
   const late = view.expected.filter((agent) => !view.acked.includes(agent));
   if (progress.ackedAt === null && late.length > most && waited >= rollout.policy.ackTimeoutMs)
     return `${named(late)} did not apply the change within ${Math.round(rollout.policy.ackTimeoutMs / 1000)} s`;

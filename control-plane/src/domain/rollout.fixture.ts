@@ -1,4 +1,5 @@
-import { command, openRollout, type Rollout, type RolloutPolicy } from './rollout.ts';
+import { configuration } from './configuration.fixture.ts';
+import { openRollout, type Rollout, type RolloutPolicy, rolledBack } from './rollout.ts';
 import {
   advance,
   type Fleet,
@@ -39,9 +40,13 @@ export class Sim {
   readonly agents: SimAgent[];
 
   constructor(sites: Record<string, number>, policy: Partial<RolloutPolicy> = {}) {
-    const opened = openRollout(7, { ...POLICY, ...policy }, 'tester', iso(START));
-    const prepared = { ...opened, farms: ['pbx'], sites: Object.keys(sites).sort() };
-    this.rollout = command(prepared, 'start', 'tester', iso(START)) as Rollout;
+    this.rollout = openRollout(configuration([]), {
+      policy: { ...POLICY, ...policy },
+      actor: 'tester',
+      at: iso(START),
+      farms: ['pbx'],
+      sites: Object.keys(sites),
+    });
     this.agents = Object.entries(sites).flatMap(([site, count]) =>
       Array.from({ length: count }, (_, i) => ({
         name: `${site}-${i + 1}`,
@@ -88,16 +93,13 @@ export class Sim {
     return { agents: seen, targets };
   }
 
-  /** A look; again while it changes something, as the ticker does. */
+  /** A look, and what follows from it. */
   look(): void {
-    const { rollout, progress } = advance(this.rollout, this.progress, this.fleet(), this.now, ALIVE_MS);
+    if (this.rollout.state !== 'running') return;
+    const { next, halt, progress } = advance(this.rollout, this.progress, this.fleet(), this.now, ALIVE_MS);
     this.progress = progress;
-    if (rollout !== undefined) this.rollout = rollout;
-  }
-
-  /** Agents that have the change as their target. */
-  moved(isMoved: (agent: SimAgent) => boolean): string[] {
-    return this.agents.filter(isMoved).map(({ name }) => name);
+    if (halt !== undefined) this.rollout = rolledBack(this.rollout, halt, iso(this.now));
+    else if (next !== undefined) this.rollout = next;
   }
 
   /** A minute of traffic, then reports and a look. `apply`: whether this agent takes what it is given. */

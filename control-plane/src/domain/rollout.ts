@@ -13,6 +13,7 @@ export interface Rollout {
   readonly policy: RolloutPolicy;
   /** Who opened it. */
   readonly actor: string;
+  /** Agents that joined later are moved last. */
   readonly openedAt: string;
   /** What each of its farms was before. Emptied at the end: it carries keys. */
   readonly before: Readonly<Record<string, Before>>;
@@ -24,18 +25,15 @@ export interface Rollout {
   readonly stage: number;
   /** Site → the agents up to this {@link pointOf} are moved. */
   readonly moved: Readonly<Record<string, number>>;
-  /** When the agents began to be moved; null while it is prepared. Agents that joined later are moved last. */
-  readonly startedAt: string | null;
   /** When the present stage began, or was resumed. */
-  readonly stageAt: string | null;
+  readonly stageAt: string;
   /** Why it halted, was aborted or ended as it did. */
   readonly reason: string | null;
   /** What happened, oldest first; the last {@link MAX_EVENTS}. */
   readonly events: readonly { readonly at: string; readonly text: string }[];
 }
 
-/** `preparing`: its changes are being written, nobody has them. `rolling-back`: nobody has them any more, they are being taken back. */
-export const ROLLOUT_STATES = ['preparing', 'running', 'paused', 'rolling-back', 'completed', 'rolled-back'] as const;
+export const ROLLOUT_STATES = ['running', 'paused', 'completed', 'rolled-back'] as const;
 export type RolloutState = (typeof ROLLOUT_STATES)[number];
 
 export type Stage = { readonly agents: number } | { readonly percent: number };
@@ -65,9 +63,8 @@ export interface Member {
 }
 
 export const MAX_EVENTS = 40;
-const TERMINAL: readonly RolloutState[] = ['completed', 'rolled-back'];
 export const isActive = (rollout: Rollout | undefined): rollout is Rollout =>
-  rollout !== undefined && !TERMINAL.includes(rollout.state);
+  rollout?.state === 'running' || rollout?.state === 'paused';
 
 export const stageName = (stage: Stage): string =>
   'percent' in stage ? `${stage.percent} %` : stage.agents === 1 ? '1 agent' : `${stage.agents} agents`;
@@ -81,9 +78,8 @@ export const pointOf = (rollout: Pick<Rollout, 'number'>, agentId: string): numb
 /** Whether this agent shall run what is stored, or (false) what was stored before the rollout. */
 export function isMoved(rollout: Rollout | undefined, agent: Member): boolean {
   if (!isActive(rollout) || !rollout.sites.includes(agent.site)) return true;
-  if (rollout.state === 'preparing' || rollout.state === 'rolling-back') return false;
   if (isLast(rollout)) return true;
-  if (agent.firstSeenAt > (rollout.startedAt ?? '')) return false;
+  if (agent.firstSeenAt > rollout.openedAt) return false;
   return pointOf(rollout, agent.agentId) <= (rollout.moved[agent.site] ?? -1);
 }
 
@@ -105,73 +101,91 @@ export function configurationBefore(configuration: Configuration): Configuration
 const said = ({ events }: Rollout, at: string, text: string): Rollout['events'] =>
   [...events, { at, text }].slice(-MAX_EVENTS);
 
-export function openRollout(number: number, policy: RolloutPolicy, actor: string, at: string): Rollout {
-  const nothing = { before: {}, farms: [], sites: [], moved: {}, stage: -1 };
-  const times = { openedAt: at, startedAt: null, stageAt: null };
-  const events = [{ at, text: `opened by ${actor}` }];
-  return { number, state: 'preparing', policy, actor, ...nothing, ...times, reason: null, events };
+/** What a rollout is made of. */
+export interface RolloutOpening {
+  readonly policy: RolloutPolicy;
+  readonly actor: string;
+  readonly at: string;
+  /** Names of the farms that change with the next revision. */
+  readonly farms: readonly string[];
+  /** Sites whose snapshots change. */
+  readonly sites: readonly string[];
 }
 
-/** With a farm's change in it, which is about to be stored. What the farm was before the first one is what counts. */
-export function withChange(
-  rollout: Rollout,
-  configuration: Configuration,
-  farm: string,
-  affects: readonly string[],
-): Rollout {
-  const sites = [...new Set([...rollout.sites, ...affects])].sort();
-  if (Object.hasOwn(rollout.before, farm)) return { ...rollout, sites };
-  const before: Before = {
-    stored: configuration.farms.get(farm) ?? null,
-    departures: configuration.departures.get(farm) ?? null,
+/** The rollout of what becomes the next revision of this configuration; to be stored with it. */
+export function openRollout(configuration: Configuration, opening: RolloutOpening): Rollout {
+  const { policy, actor, at } = opening;
+  const before = Object.fromEntries(
+    opening.farms.map((farm): [string, Before] => [
+      farm,
+      {
+        stored: configuration.farms.get(farm) ?? null,
+        departures: configuration.departures.get(farm) ?? null,
+      },
+    ]),
+  );
+  return {
+    number: configuration.revision + 1,
+    state: 'running',
+    policy,
+    actor,
+    openedAt: at,
+    before,
+    farms: [...opening.farms].sort(),
+    sites: [...opening.sites].sort(),
+    stage: -1,
+    moved: {},
+    stageAt: at,
+    reason: null,
+    events: [{ at, text: `opened by ${actor}` }],
   };
-  return { ...rollout, sites, farms: [...rollout.farms, farm].sort(), before: { ...rollout.before, [farm]: before } };
 }
 
-export const VERBS = ['start', 'pause', 'resume', 'abort'] as const;
+export const VERBS = ['pause', 'resume', 'abort'] as const;
 export type Verb = (typeof VERBS)[number];
 
 const FROM: Record<Verb, readonly RolloutState[]> = {
-  start: ['preparing'],
   pause: ['running'],
   resume: ['paused'],
-  abort: ['preparing', 'running', 'paused'],
+  abort: ['running', 'paused'],
 };
-const DONE: Record<Verb, string> = { start: 'started', pause: 'paused', resume: 'resumed', abort: 'aborted' };
 
 /** What an operator may do in this state. */
 export const verbsFor = ({ state }: Rollout): Verb[] => VERBS.filter((verb) => FROM[verb].includes(state));
 
-/** An operator's word. Undefined: it is not possible in this state. */
-export function command(rollout: Rollout, verb: Verb, actor: string, at: string): Rollout | undefined {
-  if (!FROM[verb].includes(rollout.state)) return undefined;
-  const events = said(rollout, at, `${DONE[verb]} by ${actor}`);
-  switch (verb) {
-    case 'start':
-      return { ...rollout, state: 'running', startedAt: at, stageAt: at, events };
-    case 'pause':
-      return { ...rollout, state: 'paused', events };
-    case 'resume':
-      // The stage is watched anew: what it showed before the pause may be what it was paused for.
-      return { ...rollout, state: 'running', stageAt: at, events };
-    case 'abort':
-      return { ...rollout, state: 'rolling-back', reason: `aborted by ${actor}`, events };
-  }
-}
-
-/** Takes it back, by itself. */
-export const halt = (rollout: Rollout, reason: string, at: string): Rollout => ({
+/** Stops moving agents, in either direction, until it is resumed. */
+export const pause = (rollout: Rollout, actor: string, at: string): Rollout => ({
   ...rollout,
-  state: 'rolling-back',
-  reason,
-  events: said(rollout, at, `halted: ${reason}`),
+  state: 'paused',
+  events: said(rollout, at, `paused by ${actor}`),
 });
 
-/** Ends it. Nothing of what was before is kept: the history of each resource has it. */
-export function finish(rollout: Rollout, state: 'completed' | 'rolled-back', at: string): Rollout {
-  const text = state === 'completed' ? 'completed: every agent has it' : 'rolled back: everything is as it was before';
-  return { ...rollout, state, before: {}, moved: {}, events: said(rollout, at, text) };
-}
+/** The stage is watched anew: what it showed before the pause may be what it was paused for. */
+export const resume = (rollout: Rollout, actor: string, at: string): Rollout => ({
+  ...rollout,
+  state: 'running',
+  stageAt: at,
+  events: said(rollout, at, `resumed by ${actor}`),
+});
+
+/** Ends it with everybody on what is stored. Nothing of what was before is kept: the history of each resource has it. */
+export const complete = (rollout: Rollout, at: string): Rollout => ({
+  ...rollout,
+  state: 'completed',
+  before: {},
+  moved: {},
+  events: said(rollout, at, 'completed: every agent has it'),
+});
+
+/** Ends it with everything as it was before; to be stored together with its {@link restorations}. */
+export const rolledBack = (rollout: Rollout, reason: string, at: string): Rollout => ({
+  ...rollout,
+  state: 'rolled-back',
+  reason,
+  before: {},
+  moved: {},
+  events: said(rollout, at, `rolled back: ${reason}`),
+});
 
 /** What takes a farm back to what it was; undefined: it is that already. */
 export type Restoration =
@@ -206,8 +220,8 @@ export function nextStage(
 ): Rollout {
   const here = agents.filter(({ site }) => rollout.sites.includes(site));
   const events = passed === '' ? rollout.events : said(rollout, at, passed);
-  if (here.length === 0 || isLast(rollout)) return finish({ ...rollout, events }, 'completed', at);
-  const could = here.filter((agent) => agent.alive && agent.firstSeenAt <= (rollout.startedAt ?? ''));
+  if (here.length === 0 || isLast(rollout)) return complete({ ...rollout, events }, at);
+  const could = here.filter((agent) => agent.alive && agent.firstSeenAt <= rollout.openedAt);
   const before = could.filter((agent) => isMoved(rollout, agent)).length;
   for (let stage = rollout.stage + 1; stage < rollout.policy.stages.length; stage++) {
     const wanted = rollout.policy.stages[stage] as Stage;
