@@ -5,6 +5,7 @@ import type { App } from './routes/route.ts';
 import { type CheckPlans, type CheckPlansDeps, createCheckPlans } from './store/check-plans.ts';
 import { createCommit } from './store/commit.ts';
 import { type Current, createCurrent } from './store/current.ts';
+import { type RolloutDeps, rolloutCommands } from './store/rollouts.ts';
 import type { Store } from './store/store.ts';
 import type { KeyWrapper } from './vault/key-wrapper.ts';
 import { createSigner } from './vault/signer.ts';
@@ -15,6 +16,8 @@ export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSin
   store: Store;
   keys: KeyWrapper;
   hub: AppDeps['hub'];
+  /** Called after each report: a rollout may go on with it. */
+  reported: () => void;
   /** Called after each write that changed something. */
   onCommit: () => void;
   now: () => number;
@@ -27,17 +30,22 @@ export interface Plane {
   current: Current;
   checks: CheckPlans;
   signer: AppDeps['signer'];
+  /** What a rollout is looked at with. */
+  rollouts: RolloutDeps;
 }
 
 /** The control plane, the same on every platform. */
 export function compose(platform: Platform): Plane {
-  const { store, keys, hub, onCommit, now, randomBytes, log, ...watching } = platform;
+  const { store, keys, hub, onCommit, reported, now, randomBytes, log, ...watching } = platform;
   const current = createCurrent(store);
   const secrets = createVault(keys);
   const signer = createSigner({ store, keys, now });
   const checks = createCheckPlans({ store, current, now, log, ...watching });
   const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit });
   const tokens = new VerifiedTokens();
-  const app = createApp({ store, current, commit, secrets, signer, checks, tokens, now, randomBytes, hub, log });
-  return { app, current, checks, signer };
+  const listening = watching.listeningSince === undefined ? {} : { listeningSince: watching.listeningSince };
+  const rolling: RolloutDeps = { store, current, onCommit, ...listening };
+  const rollouts = { reported, ...rolloutCommands(rolling, now) };
+  const app = createApp({ store, current, commit, secrets, signer, checks, tokens, rollouts, now, randomBytes, hub, log });
+  return { app, current, checks, signer, rollouts: rolling };
 }

@@ -14,6 +14,7 @@ import { attachPush } from './push/upgrade.ts';
 import type { Log } from './routes/deps.ts';
 import { openDynamoStore } from './store/dynamo.ts';
 import { createTable } from './store/dynamo-table.ts';
+import { createRolloutTicker } from './store/rollouts.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
 import type { KeyWrapper } from './vault/key-wrapper.ts';
@@ -62,7 +63,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const now = Date.now;
   const hub = createHub(undefined, (agentId) => checks.lost(agentId));
   const drain = createDrain({ outbox: store, hint: hub.hint, log });
-  const { app, current, checks, signer } = compose({
+  const { app, current, checks, signer, rollouts } = compose({
     store,
     keys,
     hub: {
@@ -72,17 +73,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     },
     onCommit: drain.wake,
     changed: hub.scheduleChanged,
+    reported: () => ticker.reported(),
     listeningSince: now(),
     now,
     randomBytes,
     log,
   });
+  const ticker = createRolloutTicker({ ...rollouts, now, log });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   attachPush(server, {
     hub,
     log,
     authenticate: (authorization) => authenticateAgent(store, authorization, now),
-    generation: async (site) => (await current.snapshot(site)).generation,
+    generation: async (site) => (await current.snapshots(site)).next.generation,
   });
 
   let closing: Promise<void> | undefined;
@@ -90,6 +93,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     closing ??= (async () => {
       const stopped = stop(server);
       checks.close();
+      await ticker.close();
       await hub.close();
       server.closeAllConnections();
       await stopped;

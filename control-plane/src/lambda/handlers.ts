@@ -8,6 +8,7 @@ import type { Log } from '../routes/deps.ts';
 import { connectionsOf } from '../store/connections.ts';
 import { openDynamoStore } from '../store/dynamo.ts';
 import { tableOf } from '../store/dynamo-table.ts';
+import { advanceRollouts } from '../store/rollouts.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyWrapper } from '../vault/key-wrapper.ts';
 import { gatewayHub } from './hub.ts';
@@ -49,13 +50,15 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
   const store = openDynamoStore(client, environment.table);
   const connections = connectionsOf(tableOf(client, environment.table));
   await firstAdmin(store, environment, now);
-  const { app, current } = compose({
+  const { app, current, rollouts } = compose({
     store,
     keys,
     hub: gatewayHub({ connections, gateway, now, ...environment }),
     // The table's stream tells of commits, and the answers to reports of schedules: no function lives long enough to.
     onCommit: () => {},
     changed: () => {},
+    // The reconciler looks, once a minute.
+    reported: () => {},
     now,
     randomBytes,
     log,
@@ -74,7 +77,8 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
     reconcile: createReconciler({
       store,
       sites: async () => [...(await current.configuration()).sites.keys()],
-      target: (site) => current.snapshot(site),
+      wanted: (agents) => current.snapshotsFor(agents),
+      advance: () => advanceRollouts(rollouts, now()),
       connections,
       publisher,
       gateway,

@@ -7,8 +7,10 @@ import type { Connections } from '../store/connections.ts';
 export interface ReconcilerDeps {
   store: { outbox(limit: number): Promise<readonly Change[]>; agentsAt(site: string): Promise<SiteAgent[]> };
   sites(): Promise<readonly string[]>;
-  /** What an agent should run. */
-  target(site: string): Promise<{ generation: number; etag: string }>;
+  /** What each of these should run, in their order. */
+  wanted(agents: readonly SiteAgent[]): Promise<readonly { generation: number; etag: string }[]>;
+  /** Has the rollout that is under way looked at. */
+  advance(): Promise<void>;
   connections: Pick<Connections, 'at' | 'remove'>;
   publisher: Publisher;
   gateway: Pick<Gateway, 'close'>;
@@ -39,7 +41,7 @@ const isBehind = ({ report }: SiteAgent, etag: string): boolean =>
  * 72 seconds; it keeps the outbox from growing, ends what revocation left open, and says what it found.
  */
 export function createReconciler(deps: ReconcilerDeps): () => Promise<Reconciled> {
-  const { store, sites, target, connections, publisher, gateway, now, log } = deps;
+  const { store, sites, wanted, connections, publisher, gateway, now, log } = deps;
 
   async function overdue(): Promise<number> {
     const changes = await store.outbox(BATCH);
@@ -51,9 +53,8 @@ export function createReconciler(deps: ReconcilerDeps): () => Promise<Reconciled
   }
 
   async function reconcileSite(site: string): Promise<Omit<Reconciled, 'overdue'>> {
-    const [agents, { generation, etag }, connected] = await Promise.all([
+    const [agents, connected] = await Promise.all([
       store.agentsAt(site),
-      target(site),
       connections.at(site, Math.floor(now() / 1000)),
     ]);
     const known = new Set(agents.map(({ agentId }) => agentId));
@@ -62,12 +63,20 @@ export function createReconciler(deps: ReconcilerDeps): () => Promise<Reconciled
       await gateway.close(connectionId);
       await connections.remove(connectionId);
     }
-    const behind = new Set(agents.filter((agent) => isBehind(agent, etag)).map(({ agentId }) => agentId));
-    if (behind.size > 0) await publisher.nudge(site, behind, generation);
-    return { behind: behind.size, orphaned: orphans.length };
+    const targets = await wanted(agents);
+    // During a rollout the agents of a site have two targets, and a hint of what an agent runs already is passed over.
+    const behind = new Map<number, Set<string>>();
+    for (const [i, agent] of agents.entries()) {
+      const { generation, etag } = targets[i] as { generation: number; etag: string };
+      if (isBehind(agent, etag)) behind.set(generation, (behind.get(generation) ?? new Set()).add(agent.agentId));
+    }
+    for (const [generation, ids] of behind) await publisher.nudge(site, ids, generation);
+    return { behind: [...behind.values()].reduce((sum, ids) => sum + ids.size, 0), orphaned: orphans.length };
   }
 
   return async () => {
+    // First: what it moves is what the agents are then held to.
+    await deps.advance().catch((error: unknown) => log.error({ err: error }, 'a rollout cannot be looked at'));
     const found: Reconciled = { overdue: await overdue(), behind: 0, orphaned: 0 };
     for (const site of await sites()) {
       try {

@@ -25,10 +25,11 @@ export function agentSecretRoutes(app: App, deps: AppDeps): void {
       problems: [401, 409],
     },
     async (c) => {
-      const { agentId, site, sealKey } = c.get('agent');
+      const agent = c.get('agent');
+      const { agentId, site, sealKey } = agent;
       if (sealKey === null)
         throw new ProblemError(409, `agent ${agentId} has no key to seal to: register one by PUT /v1/agent/keys`);
-      const secrets = secretsOfSite(await deps.current.configuration(), site);
+      const secrets = secretsOfSite(await deps.current.configurationFor(agent), site);
       const to = { agentId, sealKey };
       const etag = etagOf(bundleEtag(to, secrets));
       c.header('etag', etag);

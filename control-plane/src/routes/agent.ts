@@ -24,7 +24,7 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       problems: [401],
     },
     async (c) => {
-      const { body, etag } = await deps.current.snapshot(c.get('agent').site);
+      const { body, etag } = await deps.current.snapshotFor(c.get('agent'));
       c.header('etag', etagOf(etag));
       // It carries keys.
       c.header('cache-control', 'no-store');
@@ -51,7 +51,8 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       const at = new Date(deps.now()).toISOString();
       if (!(await deps.store.recordReport(agent, body, at))) throw new AuthError(401, `agent ${agentId} was revoked`);
       deps.checks.reported(agent, body, at);
-      const { generation, etag } = await deps.current.snapshot(site);
+      deps.rollouts.reported();
+      const { generation, etag } = await deps.current.snapshotFor(agent);
       const schedule = (await deps.checks.schedule(agent)).etag;
       return c.json({ site, generation, etag, schedule, ...deps.hub.reach() } satisfies Target, 200);
     },

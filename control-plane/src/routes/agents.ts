@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { AgentView, JoinTokenRequest, JoinTokenResponse, PageQuery, page } from '../api.ts';
 import { AuthError } from '../auth/auth-error.ts';
 import { hashSecret, newAgentId, newSecret } from '../auth/secret.ts';
+import type { CompiledSnapshot } from '../domain/compile.ts';
 import type { AgentRecord } from '../domain/identity.ts';
 import type { AppDeps } from './deps.ts';
 import { operatorGuard } from './guards.ts';
@@ -82,20 +83,12 @@ function enrolRoute(app: App, deps: AppDeps): void {
 }
 
 function listRoute(app: App, deps: AppDeps): void {
-  const view = async (agent: AgentRecord, target: Target): Promise<AgentView> => {
+  const view = async (agent: AgentRecord, { generation, etag }: Omit<Target, 'site'>): Promise<AgentView> => {
     const { agentId, number, name, site, version, firstSeenAt, lastReportAt, report } = agent;
     const connected = await deps.hub.connected(agent);
     const seen = { agentId, number, name, site, version, connected, firstSeenAt, lastReportAt };
+    const target = { site, generation, etag };
     return { ...seen, snapshot: report?.snapshot ?? null, target, backends: report?.backends ?? [] };
-  };
-  /** Once per site: each asks the store for the revision. */
-  const targetsOf = async (agents: readonly AgentRecord[]): Promise<Map<string, Target>> => {
-    const targets = new Map<string, Target>();
-    for (const site of new Set(agents.map((agent) => agent.site))) {
-      const { generation, etag } = await deps.current.snapshot(site);
-      targets.set(site, { site, generation, etag });
-    }
-    return targets;
   };
   addRoute(
     app,
@@ -110,8 +103,8 @@ function listRoute(app: App, deps: AppDeps): void {
     },
     async (c, { query }) => {
       const { items, ...more } = await deps.store.agents(query);
-      const targets = await targetsOf(items);
-      const views = items.map((agent) => view(agent, targets.get(agent.site) as Target));
+      const targets = await deps.current.snapshotsFor(items);
+      const views = items.map((agent, i) => view(agent, targets[i] as CompiledSnapshot));
       return c.json({ items: await Promise.all(views), ...more }, 200);
     },
   );

@@ -10,6 +10,7 @@ import type { Role } from '../domain/identity.ts';
 import { type CheckPlans, createCheckPlans } from '../store/check-plans.ts';
 import { createCommit } from '../store/commit.ts';
 import { createCurrent } from '../store/current.ts';
+import { advanceRollouts, rolloutCommands } from '../store/rollouts.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { memoryKeys } from '../vault/keys.fixture.ts';
@@ -30,6 +31,8 @@ export interface TestApp {
   checks: CheckPlans;
   /** Everything that was logged, as JSON lines. */
   logged: string[];
+  /** A look at the rollout under way, as the ticker has it. */
+  look(): Promise<void>;
   /** What the hub was told. */
   hub: {
     connectedIds: Set<string>;
@@ -71,6 +74,7 @@ export function testApp(): TestApp {
   const hub: TestApp['hub'] = { connectedIds: new Set(), disconnected: [], runs: [], rescheduled: [] };
   const changed = (sites: readonly string[]) => hub.rescheduled.push(...sites);
   const checks = createCheckPlans({ store, current, now, changed, log });
+  const rolling = { store, current, onCommit: () => {} };
   const keys = memoryKeys();
   const secrets = createVault(keys);
   const app = createApp({
@@ -83,6 +87,7 @@ export function testApp(): TestApp {
     randomBytes,
     checks,
     tokens: new VerifiedTokens(),
+    rollouts: { reported: () => {}, ...rolloutCommands(rolling, now) },
     hub: {
       connected: ({ agentId }) => hub.connectedIds.has(agentId),
       reach: () => ({ spreadMs: 0 }),
@@ -134,7 +139,8 @@ export function testApp(): TestApp {
     return { agentId, number, jwt: () => signJwt(agentId, privateKey, clock.now) };
   }
 
-  return { app, store, checks, logged, hub, clock, token, ask, put, enrol };
+  const look = () => advanceRollouts(rolling, clock.now);
+  return { app, store, look, checks, logged, hub, clock, token, ask, put, enrol };
 }
 
 /** As an agent does it: a minute long. */

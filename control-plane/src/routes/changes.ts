@@ -5,6 +5,7 @@ import type { ExpectedChange, RecordedAnswer } from '../store/commit.ts';
 import type { AppDeps } from './deps.ts';
 import { dryRunOf } from './dry-run.ts';
 import { operatorGuard } from './guards.ts';
+import { policyOf } from './rollouts.ts';
 import { type App, addRoute } from './route.ts';
 import { checkRepeated, commitFor, DryRunQuery, refusalOf, WRITE_HEADERS } from './writes.ts';
 
@@ -27,7 +28,11 @@ export function changesRoute(app: App, deps: AppDeps): void {
     },
     async (c, { query, body }) => {
       const changes = readAll(body);
-      const outcome = await commitFor(c, deps, changes, { dryRun: query.dryRun === 'true', body });
+      const outcome = await commitFor(c, deps, changes, {
+        dryRun: query.dryRun === 'true',
+        body,
+        rollout: policyOf(body.rollout),
+      });
       if (outcome.status === 'planned') return c.json(await dryRunOf(deps, outcome), 200);
       if (outcome.status === 'repeated') {
         checkRepeated(c, outcome, body);
@@ -66,6 +71,6 @@ function readAll({ changes }: ChangesRequest): ExpectedChange[] {
     }
   });
   if (faults.length > 0) throw new ValidationError(faults);
-  if (read.length === 0) throw new ValidationError([{ field: 'changes', found: show([]), allowed: '1 to 32 changes' }]);
+  if (read.length === 0) throw new ValidationError([{ field: 'changes', found: show([]), allowed: '1 to 31 changes' }]);
   return read;
 }

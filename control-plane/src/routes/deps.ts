@@ -1,11 +1,14 @@
 import type { RunCheck, Target } from '@sipfleet/contract';
 import type { VerifiedTokens } from '../auth/verified-tokens.ts';
 import type { AgentIdentity, ApiToken } from '../domain/identity.ts';
+import type { Rollout, Verb } from '../domain/rollout.ts';
+import type { Fleet } from '../domain/rollout-gate.ts';
 import type { SecretSealer } from '../domain/secrets.ts';
 import type { Signer } from '../domain/signing.ts';
 import type { CheckPlans } from '../store/check-plans.ts';
 import type { Commit } from '../store/commit.ts';
 import type { Current } from '../store/current.ts';
+import type { CommandOutcome, RolloutTicker } from '../store/rollouts.ts';
 import type { Store } from '../store/store.ts';
 
 /** What the routes need: abilities, not platforms. */
@@ -30,7 +33,14 @@ export interface AppDeps {
   checks: CheckPlans;
   /** Agents' tokens that were found to be right. */
   tokens: VerifiedTokens;
+  /** The rollout that is under way: looked at, and told what operators want. */
+  rollouts: Pick<RolloutTicker, 'reported'> & RolloutCommands;
   log: Log;
+}
+
+export interface RolloutCommands {
+  command(request: { number: number; verb: Verb; actor: string; source: string }): Promise<CommandOutcome>;
+  fleet(rollout: Rollout): Promise<Fleet>;
 }
 
 /** What is used of pino. Neither tokens nor keys nor bodies may be handed to it. */

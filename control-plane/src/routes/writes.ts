@@ -2,6 +2,7 @@ import { canonicalJson, ValidationError } from '@sipfleet/contract';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { sha256 } from '../audit-chain.ts';
+import type { RolloutPolicy } from '../domain/rollout.ts';
 import { someOf } from '../domain/validate.ts';
 import type { CommitOutcome, ExpectedChange } from '../store/commit.ts';
 import type { AppDeps, AppEnv } from './deps.ts';
@@ -33,10 +34,17 @@ export function commitFor(
   c: Context<AppEnv>,
   deps: AppDeps,
   changes: readonly ExpectedChange[],
-  { dryRun, body }: { dryRun: boolean; body: unknown },
+  { dryRun, body, rollout }: { dryRun: boolean; body: unknown; rollout?: RolloutPolicy | undefined },
 ): Promise<CommitOutcome> {
   const actor = c.get('operator').name;
-  return deps.commit({ actor, source: sourceOf(c), changes, dryRun, idempotency: idempotencyOf(c, actor, body) });
+  return deps.commit({
+    actor,
+    source: sourceOf(c),
+    changes,
+    dryRun,
+    rollout,
+    idempotency: idempotencyOf(c, actor, body),
+  });
 }
 
 function idempotencyOf(c: Context, actor: string, body: unknown) {
@@ -71,6 +79,11 @@ export function refusalOf(outcome: CommitOutcome): Error {
         ? new ProblemError(412, `there is no ${what} to replace: create it with If-None-Match: *`)
         : new ProblemError(412, `${what} is at revision ${outcome.actual} now: read it again and decide anew`);
     }
+    case 'in-rollout':
+      return new ProblemError(
+        409,
+        `rollout ${outcome.number} is ${outcome.state} and concerns this: wait until it has ended, or abort it (sipfleet rollout abort)`,
+      );
     case 'in-use': {
       const users = [
         ...outcome.farms.map((farm) => `farm ${farm}`),

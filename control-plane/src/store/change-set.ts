@@ -21,11 +21,18 @@ export function eventOf(set: ChangeSet): AuditEvent {
     const content = write.action === 'put' ? sha256(canonicalJson(publicSpec(write.spec))) : null;
     return { action: actionOf(write), kind, name, from: write.expected, sha256: content };
   });
-  return { id, at, actor, source, action: 'change', revision: set.base + 1, changes, details: {} };
+  return { id, at, actor, source, action: 'change', revision: set.base + 1, changes, details: detailsOf(set) };
 }
 
 /** What history keeps of one write. */
 export function versionOf(set: ChangeSet, write: ResourceWrite): ResourceVersion {
   const spec = write.action === 'put' ? publicSpec(write.spec) : null;
   return { revision: set.base + 1, at: set.at, actor: set.actor, action: actionOf(write), spec };
+}
+
+/** Of a rollout: which one, and what was said of this step. */
+function detailsOf({ rollout }: ChangeSet): AuditEvent['details'] {
+  if (rollout === undefined) return {};
+  const { number, state, events } = rollout;
+  return { rollout: String(number), state, event: events.at(-1)?.text ?? '' };
 }

@@ -19,6 +19,8 @@ import {
   type StoredSpec,
 } from '../domain/configuration.ts';
 import { sameSpec } from '../domain/plan.ts';
+import { isActive, openRollout, type RolloutPolicy, type RolloutState } from '../domain/rollout.ts';
+import { concernsRollout, notStaged } from '../domain/rollout-scope.ts';
 import { type SecretSealer, sameSecret } from '../domain/secrets.ts';
 import type { ResourceFault } from '../domain/validate.ts';
 import type { Current } from './current.ts';
@@ -41,6 +43,8 @@ export interface CommitRequest {
   readonly changes: readonly ExpectedChange[];
   /** Decide, and store nothing. */
   readonly dryRun?: boolean;
+  /** Reaches the agents in stages; undefined: all at once. */
+  readonly rollout?: RolloutPolicy | undefined;
   /** The same key again gets what was answered the first time. */
   readonly idempotency?: { readonly key: string; readonly request: string } | undefined;
 }
@@ -65,6 +69,8 @@ export type CommitOutcome =
   /** The expectation of a change does not hold; `actual`: the stored revision, null where there is none. */
   | { status: 'stale'; kind: Kind; name: string; actual: number | null }
   | { status: 'invalid'; faults: ResourceFault[] }
+  /** A rollout is under way that concerns what should be changed. */
+  | { status: 'in-rollout'; number: number; state: RolloutState }
   | { status: 'in-use'; kind: Kind; name: string; farms: string[]; agents: string[] };
 
 export interface CommitDeps {
@@ -160,7 +166,7 @@ async function decide(
   const results = decided.map(({ result }) => result);
   const writes = decided.flatMap(({ write }) => write ?? []);
   if (writes.length > 0) {
-    const refused = await refusalOf(deps, configuration, changes);
+    const refused = (await refusalOf(deps, configuration, changes)) ?? rolloutRefusal(configuration, request);
     if (refused !== undefined) return refused;
   }
   const changed = changes.filter((_, i) => decided[i]?.write !== undefined);
@@ -217,13 +223,18 @@ async function decideOne(
 function setOf(
   deps: CommitDeps,
   configuration: Configuration,
-  { actor, source, idempotency }: CommitRequest,
+  { actor, source, idempotency, rollout: policy }: CommitRequest,
   decided: { at: string; writes: ResourceWrite[]; changed: readonly ResourceChange[]; results: ChangeResult[] },
 ): ChangeSet {
   const { at, writes, changed, results } = decided;
   const affects = [...new Set(changed.flatMap((change) => affectedBy(configuration, change)))].sort();
   const id = randomUUID().replaceAll('-', '');
-  const set = { id, base: configuration.revision, actor, source, at, affects, writes };
+  const set = {
+    ...{ id, base: configuration.revision, actor, source, at, affects, writes },
+    ...(policy === undefined || affects.length === 0
+      ? {}
+      : { rollout: openRollout(configuration, { policy, actor, at, farms: farmsOf(changed), sites: affects }) }),
+  };
   if (idempotency === undefined) return set;
   const answer: RecordedAnswer = {
     revision: configuration.revision + 1,
@@ -236,6 +247,19 @@ function setOf(
   };
   const expiresAt = new Date(deps.now() + IDEMPOTENCY_MS).toISOString();
   return { ...set, idempotency: { ...idempotency, answer: JSON.stringify(answer), expiresAt } };
+}
+
+const farmsOf = (changes: readonly ResourceChange[]): string[] =>
+  changes.map(targetOf).flatMap(({ kind, name }) => (kind === 'Farm' ? name : []));
+
+/** One rollout at a time; and what one under way may have to put back, nobody else may change meanwhile. */
+function rolloutRefusal(configuration: Configuration, { changes, rollout }: CommitRequest): CommitOutcome | undefined {
+  const wanted = changes.map(({ change }) => change);
+  const active = configuration.rollout;
+  if (isActive(active) && (rollout !== undefined || concernsRollout(configuration, active, wanted)))
+    return { status: 'in-rollout', number: active.number, state: active.state };
+  const faults = rollout === undefined ? [] : notStaged(configuration, wanted);
+  return faults.length === 0 ? undefined : { status: 'invalid', faults };
 }
 
 /** A resource as stores may see it. */

@@ -11,6 +11,8 @@ import type {
   StoredSecret,
   StoredSpec,
 } from '../domain/configuration.ts';
+import type { Rollout } from '../domain/rollout.ts';
+import type { RolloutProgress } from '../domain/rollout-gate.ts';
 import { eventOf, targetOf, versionOf } from './change-set.ts';
 import {
   type Condition,
@@ -48,6 +50,9 @@ type Changes = Pick<
   | 'audit'
   | 'auditHead'
   | 'appendAudit'
+  | 'rollouts'
+  | 'rolloutProgress'
+  | 'putRolloutProgress'
   | 'putSnapshot'
   | 'snapshot'
   | 'outbox'
@@ -91,6 +96,16 @@ export function changesOf(table: Table): Changes {
       const item = await table.get(key.snapshot(etag));
       // DynamoDB removes what has expired within days, not at once.
       return item === undefined || textOf(item, 'expiresAt') <= at ? undefined : readSnapshot(etag, item);
+    },
+    rollouts: (page) => pageOf(table, 'ROLLOUT', page, '', readRollout, true),
+    async rolloutProgress(number) {
+      const item = await table.get(key.rolloutProgress(number));
+      return item === undefined ? undefined : unpack<RolloutProgress>(item, 'progress');
+    },
+    putRolloutProgress: (progress) => {
+      const { number, version } = progress;
+      const before = version === 1 ? conditions.absent : conditions.equal({ version: version - 1 });
+      return table.update(key.rolloutProgress(number), { version, progress: pack(progress) }, before);
     },
     async outbox(limit) {
       const items = await table.query('OUTBOX', { limit });
@@ -161,14 +176,16 @@ function configurationOf(items: Item[], revision: number): Configuration {
   const farms = new Map<string, StoredFarm>();
   const secrets = new Map<string, StoredSecret>();
   const departures = new Map<string, Departures>();
+  let rollout: Rollout | undefined;
   for (const item of items) {
     const [kind, name = ''] = textOf(item, 'sk').split('#');
     if (kind === 'Site') sites.set(name, readResource(item) as StoredResource<Site>);
     else if (kind === 'Farm') farms.set(name, readFarm(item));
+    else if (kind === 'Rollout') rollout = readRollout(item);
     else if (kind === 'Secret') secrets.set(name, readResource(item) as StoredSecret);
     else if (kind === 'Departure') departures.set(name, JSON.parse(textOf(item, 'sites')) as Departures);
   }
-  return { revision, sites, farms, secrets, departures };
+  return { revision, sites, farms, secrets, departures, rollout };
 }
 
 /**
@@ -204,7 +221,7 @@ async function isStored(table: Table, sequences: readonly number[], id: string):
   return false;
 }
 
-/** Everything of one change set. At most three items per write and four more: see MAX_WRITES. */
+/** Everything of one change set. At most three items per write and four more, and two of a rollout: see MAX_WRITES. */
 function itemsOf(table: Table, set: ChangeSet, head: Head): TransactWriteItem[] {
   const { put, set: update } = table.actions;
   const next = set.base + 1;
@@ -219,6 +236,7 @@ function itemsOf(table: Table, set: ChangeSet, head: Head): TransactWriteItem[] 
       ttl: secondsOf(set.at) + OUTBOX_SECONDS,
     }),
     ...set.writes.flatMap((write) => itemsOfWrite(table, set, write)),
+    ...(set.rollout === undefined ? [] : itemsOfRollout(table, set.rollout)),
   ];
   if (set.idempotency !== undefined) {
     const { key: id, request, answer, expiresAt } = set.idempotency;
@@ -227,6 +245,16 @@ function itemsOf(table: Table, set: ChangeSet, head: Head): TransactWriteItem[] 
   }
   return items;
 }
+
+/** Twice: in the configuration, which every agent's target follows from, and in the list of all there were. */
+function itemsOfRollout({ actions: { put } }: Table, rollout: Rollout): TransactWriteItem[] {
+  const values = { number: rollout.number, rollout: pack(rollout) };
+  return [put(key.rollout, values), put(key.rolloutRecord(rollout.number), values)];
+}
+
+const pack = (value: object): Uint8Array => gzipSync(JSON.stringify(value));
+const unpack = <T>(item: Item, name: string): T => JSON.parse(gunzipSync(item[name]?.B as Uint8Array).toString()) as T;
+const readRollout = (item: Item): Rollout => unpack<Rollout>(item, 'rollout');
 
 function itemsOfWrite(table: Table, set: ChangeSet, write: ResourceWrite): TransactWriteItem[] {
   const { put, remove } = table.actions;

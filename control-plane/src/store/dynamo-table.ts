@@ -34,6 +34,8 @@ export type Values = Readonly<Record<string, string | number | Uint8Array>>;
  * | `AUDIT`       | sequence, 12 digits  | one entry per change set, and per action that changes no resource |
  * | `OUTBOX`      | revision, 12 digits  | one entry per change set whose push hint is not out            |
  * | `HISTORY#Farm#name`, … | revision, 12 digits | what a resource was from that revision on              |
+ * | `CONFIG`      | `Rollout`            | the last rollout: what its farms were before stands in it      |
+ * | `ROLLOUT`, `ROLLOUT_PROGRESS` | number, 12 digits | every rollout; what the one under way has learned  |
  * | `IDEMPOTENCY#hash` | `-`             | what was answered to a request with an Idempotency-Key         |
  * | `SNAPSHOT#hash` | `-`                | a snapshot that agents were given                              |
  * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
@@ -53,6 +55,9 @@ export const key = {
     pk: `HISTORY#${kind}#${name}`,
     sk: digits(revision, 12),
   }),
+  rollout: { pk: 'CONFIG', sk: 'Rollout' },
+  rolloutRecord: (number: number) => ({ pk: 'ROLLOUT', sk: digits(number, 12) }),
+  rolloutProgress: (number: number) => ({ pk: 'ROLLOUT_PROGRESS', sk: digits(number, 12) }),
   idempotency: (hash: string) => ({ pk: `IDEMPOTENCY#${hash}`, sk: '-' }),
   snapshot: (etag: string) => ({ pk: `SNAPSHOT#${etag}`, sk: '-' }),
   outbox: (revision: number) => ({ pk: 'OUTBOX', sk: digits(revision, 12) }),

@@ -6,6 +6,7 @@ import { storeContract } from './contract.suite.ts';
 import { openDynamoStore } from './dynamo.ts';
 import { type DynamoLocal, noDynamoLocal, startDynamoLocal } from './dynamo-local.fixture.ts';
 import { createTable } from './dynamo-table.ts';
+import { rolloutsContract } from './rollouts.suite.ts';
 
 // The JVM answers when it gets to it on a busy machine: no test here depends on speed.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -21,6 +22,7 @@ describe.skipIf(noDynamoLocal)('DynamoDB', () => {
 
   storeContract(open);
   changesContract(open);
+  rolloutsContract(open);
 
   test('creating a table that exists changes nothing', async () => {
     const client = local.connect();

@@ -9,6 +9,8 @@ import type {
   StoredSecret,
   StoredSpec,
 } from '../domain/configuration.ts';
+import type { Rollout } from '../domain/rollout.ts';
+import type { RolloutProgress } from '../domain/rollout-gate.ts';
 import { eventOf, targetOf, versionOf } from './change-set.ts';
 import type {
   AuditQuery,
@@ -54,6 +56,9 @@ type Changes = Pick<
   | 'audit'
   | 'auditHead'
   | 'appendAudit'
+  | 'rollouts'
+  | 'rolloutProgress'
+  | 'putRolloutProgress'
   | 'putSnapshot'
   | 'snapshot'
   | 'outbox'
@@ -105,6 +110,15 @@ export function changesOf(sql: Sql, transaction: Transaction): Changes {
       const row = one('SELECT * FROM snapshot WHERE etag = ?', etag);
       return row === undefined ? undefined : readSnapshot(row);
     },
+    async rollouts({ limit, cursor }) {
+      const query = 'SELECT * FROM rollout WHERE number < ? ORDER BY number DESC LIMIT ?';
+      return pageOf(many(query, Number(cursor ?? Number.MAX_SAFE_INTEGER), limit + 1), limit, 'number', readRollout);
+    },
+    async rolloutProgress(number) {
+      const row = one('SELECT progress FROM rollout_progress WHERE number = ?', number);
+      return row === undefined ? undefined : (JSON.parse(String(row.progress)) as RolloutProgress);
+    },
+    putRolloutProgress: async (progress) => transaction('IMMEDIATE', () => putProgress(sql, progress)),
     outbox: async (limit) =>
       many('SELECT * FROM outbox ORDER BY revision LIMIT ?', limit).map((row) => ({
         revision: Number(row.revision),
@@ -140,7 +154,22 @@ function readConfiguration(sql: Sql): Configuration {
   const departures = new Map<string, Departures>();
   for (const row of sql.many('SELECT farm, sites FROM departure'))
     departures.set(String(row.farm), JSON.parse(String(row.sites)) as Departures);
-  return { revision: revisionOf(sql), sites, farms, secrets, departures };
+  const last = sql.one('SELECT rollout FROM rollout ORDER BY number DESC LIMIT 1');
+  const rollout = last === undefined ? undefined : readRollout(last);
+  return { revision: revisionOf(sql), sites, farms, secrets, departures, rollout };
+}
+
+const readRollout = (row: Row): Rollout => JSON.parse(String(row.rollout)) as Rollout;
+
+function putProgress({ one, run }: Sql, progress: RolloutProgress): boolean {
+  const { number, version } = progress;
+  const row = one('SELECT version FROM rollout_progress WHERE number = ?', number);
+  if (Number(row?.version ?? 0) !== version - 1) return false;
+  run(
+    'INSERT OR REPLACE INTO rollout_progress (number, version, progress) VALUES (?, ?, ?)',
+    ...[number, version, JSON.stringify(progress)],
+  );
+  return true;
 }
 
 function writeChangeSet(sql: Sql, set: ChangeSet): WriteOutcome {
@@ -160,6 +189,9 @@ function writeChangeSet(sql: Sql, set: ChangeSet): WriteOutcome {
   const next = set.base + 1;
   run('UPDATE global SET revision = ?', next);
   for (const write of set.writes) writeResource(sql, set, write);
+  const { rollout } = set;
+  if (rollout !== undefined)
+    run('INSERT OR REPLACE INTO rollout (number, rollout) VALUES (?, ?)', ...[rollout.number, JSON.stringify(rollout)]);
   append(sql, eventOf(set));
   run('INSERT INTO outbox (revision, affects) VALUES (?, ?)', next, JSON.stringify(set.affects));
   if (set.idempotency !== undefined) {

@@ -78,6 +78,7 @@ export const MIGRATIONS: readonly ((db: DatabaseSync) => void)[] = [
     chainAudit(db);
   },
   (db) => db.exec('CREATE INDEX agent_site ON agent (site)'),
+  (db) => db.exec(ROLLOUTS),
 ];
 
 /** Version 2. */
@@ -147,6 +148,20 @@ CREATE TABLE snapshot (
   expires_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX snapshot_expiry ON snapshot (expires_at);
+`;
+
+/** Version 5. */
+const ROLLOUTS = `
+CREATE TABLE rollout (
+  number INTEGER PRIMARY KEY,
+  rollout TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE rollout_progress (
+  number INTEGER PRIMARY KEY,
+  version INTEGER NOT NULL,
+  progress TEXT NOT NULL
+) STRICT;
 `;
 
 /** The entries of before, each as one change of one resource, become the beginning of the chain; what they wrote is known of the last alone. */

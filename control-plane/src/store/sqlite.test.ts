@@ -8,6 +8,7 @@ import { verifyChain } from '../audit-chain.ts';
 import { putNow, putOf, setOf } from './change-set.fixture.ts';
 import { changesContract } from './changes.suite.ts';
 import { storeContract } from './contract.suite.ts';
+import { rolloutsContract } from './rollouts.suite.ts';
 import { openSqliteStore } from './sqlite.ts';
 import { SCHEMA } from './sqlite-schema.ts';
 
@@ -19,6 +20,7 @@ const file = () => join(dir, `${files++}.db`);
 describe('SQLite in memory', () => storeContract(async () => openSqliteStore(':memory:')));
 describe('SQLite in a file', () => {
   storeContract(async () => openSqliteStore(file()));
+  rolloutsContract(async () => openSqliteStore(file()));
   changesContract(async () => openSqliteStore(file()));
 });
 

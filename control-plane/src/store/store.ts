@@ -9,6 +9,8 @@ import type {
   SiteAgent,
   StoredSigningKey,
 } from '../domain/identity.ts';
+import type { Rollout } from '../domain/rollout.ts';
+import type { RolloutProgress } from '../domain/rollout-gate.ts';
 
 /**
  * What the control plane remembers. Two implementations, sqlite.ts and dynamo.ts, held to one behaviour by contract.suite.ts.
@@ -43,6 +45,13 @@ export interface Store {
   putSnapshot(snapshot: StoredSnapshot): Promise<void>;
   /** Undefined: there is none, or it has expired. @param at RFC 3339: now */
   snapshot(etag: string, at: string): Promise<StoredSnapshot | undefined>;
+
+  /** Newest first. */
+  rollouts(page: PageRequest): Promise<PageOf<Rollout>>;
+  /** Undefined: nothing was learned yet. */
+  rolloutProgress(number: number): Promise<RolloutProgress | undefined>;
+  /** False: another look was stored first; what is stored must be of the version before. */
+  putRolloutProgress(progress: RolloutProgress): Promise<boolean>;
 
   /** Committed writes whose push hint is not known to be out, oldest first. */
   outbox(limit: number): Promise<OutboxEntry[]>;
@@ -127,14 +136,16 @@ export interface ChangeSet {
   readonly at: string;
   /** Sites whose snapshot changes with it. */
   readonly affects: readonly string[];
-  /** 1 to {@link MAX_WRITES}, each of another resource. */
+  /** At most {@link MAX_WRITES}, each of another resource; none where a rollout alone goes on. */
   readonly writes: readonly ResourceWrite[];
+  /** The rollout as it is from this revision on. */
+  readonly rollout?: Rollout | undefined;
   /** Stored with it: the same request again gets the same answer. */
   readonly idempotency?: IdempotencyRecord | undefined;
 }
 
-/** Each write is up to three of the 100 items of a DynamoDB transaction; four more are revision, AUDIT, OUTBOX and idempotency record. */
-export const MAX_WRITES = 32;
+/** Each write is up to three of the 100 items of a DynamoDB transaction; six more are revision, AUDIT, OUTBOX, idempotency record and rollout. */
+export const MAX_WRITES = 31;
 
 /** What was answered to a request that carried an Idempotency-Key. */
 export interface IdempotencyRecord {
