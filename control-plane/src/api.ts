@@ -278,6 +278,24 @@ export const ChangesResponse = z
   .meta({ id: 'ChangesResponse' });
 export type ChangesResponse = z.infer<typeof ChangesResponse>;
 
+export const RollbackRequest = z.strictObject({
+  to: z
+    .int({ error: 'a revision' })
+    .min(0, { error: 'a revision' })
+    .optional()
+    .meta({ description: 'Left out: the revision before the last change' }),
+  rollout: RolloutRequest.optional().meta({ description: 'Left out: all agents at once' }),
+});
+export type RollbackRequest = z.infer<typeof RollbackRequest>;
+
+const rolledBackTo = {
+  to: z.int(),
+  left: z.array(z.string()).meta({ description: 'Sites and Secrets that have changed since: they stay as they are' }),
+};
+export const RollbackResponse = ChangesResponse.extend(rolledBackTo).or(DryRunResponse.extend(rolledBackTo));
+export type RollbackDone = ChangesResponse & { to: number; left: string[] };
+export type RollbackPlan = DryRunResponse & { to: number; left: string[] };
+
 const ChangeAction = z.enum(['create', 'update', 'delete']);
 
 /** What a resource was from a revision on. `spec`: null where that revision deleted it. */

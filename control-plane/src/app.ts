@@ -14,6 +14,7 @@ import { countRequests, fleetSource, metricsRoute } from './routes/metrics.ts';
 import { planRoute } from './routes/plan.ts';
 import { notFound, ProblemError, problemOf } from './routes/problems.ts';
 import { resourceRoutes } from './routes/resources.ts';
+import { rollbackRoute } from './routes/rollbacks.ts';
 import { rolloutRoutes } from './routes/rollouts.ts';
 import { type App, addRoute } from './routes/route.ts';
 import { schemaRoute } from './routes/schema.ts';
@@ -61,6 +62,7 @@ export function createApp(deps: AppDeps): App {
   checkRoutes(app, deps);
   agentSecretRoutes(app, deps);
   rolloutRoutes(app, deps);
+  rollbackRoute(app, deps);
   signingKeyRoutes(app, deps);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'operator', {

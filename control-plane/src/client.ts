@@ -12,6 +12,10 @@ import type {
   Page,
   PlanResponse,
   Problem,
+  RollbackDone,
+  RollbackPlan,
+  RolloutRequest,
+  RolloutView,
   RunCheckResponse,
   SigningKeyView,
   Stored,
@@ -48,6 +52,9 @@ export type ResourceChange =
   | { action: 'put'; revision: number | null; resource: Resource }
   | { action: 'delete'; revision: number; kind: Kind; name: string };
 
+/** How a change is to reach the agents; what is left out is as the control plane has it. */
+export type RolloutInput = Partial<RolloutRequest>;
+
 /** What comes back of a kind. */
 type SpecOf<K extends Kind> = { Site: Site; Farm: Farm; Secret: SecretView }[K];
 
@@ -77,8 +84,15 @@ export interface Client {
    * counted after the resources.
    */
   plan(resources: readonly unknown[], deletions?: readonly { kind: Kind; name: string }[]): Promise<PlanResponse>;
-  /** At most 32 resources in one revision, or none. Where the answer is lost it asks again, and nothing is done twice. */
-  change(changes: readonly ResourceChange[]): Promise<ChangesResponse>;
+  /** At most 31 resources in one revision, or none. Where the answer is lost it asks again, and nothing is done twice. */
+  change(changes: readonly ResourceChange[], rollout?: RolloutInput): Promise<ChangesResponse>;
+  /** Farms as they were. @param to default: before the last change */
+  rollback(to: number | undefined, rollout?: RolloutInput): Promise<RollbackDone>;
+  planRollback(to: number | undefined): Promise<RollbackPlan>;
+  /** Newest first, at most `limit`. */
+  listRollouts(limit: number): Promise<RolloutView[]>;
+  getRollout(number: number): Promise<RolloutView>;
+  tellRollout(number: number, verb: 'pause' | 'resume' | 'abort'): Promise<RolloutView>;
   /** Newest first, at most `limit`. */
   history(kind: 'Site' | 'Farm', name: string, limit: number): Promise<VersionView[]>;
   /** @param to default: the current revision */
@@ -120,6 +134,19 @@ export function createClient(options: ClientOptions): Client {
     return items;
   }
 
+  /** Sends it again where the answer is lost; the key keeps it from being done twice. */
+  async function once(path: string, body: unknown): Promise<unknown> {
+    const headers = { 'idempotency-key': `"${randomUUID()}"` };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return (await request('POST', path, body, headers)).body;
+      } catch (error) {
+        if (!(error instanceof UnreachableError) || attempt === MAX_TRIES) throw error;
+        await delay(RETRY_MS * attempt);
+      }
+    }
+  }
+
   return {
     async putResource<T extends Resource>(resource: T, when: Precondition) {
       const headers: Record<string, string> =
@@ -142,17 +169,16 @@ export function createClient(options: ClientOptions): Client {
     async plan(resources, deletions = []) {
       return (await request('POST', '/v1/plan', { resources, delete: deletions })).body as PlanResponse;
     },
-    async change(changes) {
-      const headers = { 'idempotency-key': `"${randomUUID()}"` };
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return (await request('POST', '/v1/changes', { changes }, headers)).body as ChangesResponse;
-        } catch (error) {
-          if (!(error instanceof UnreachableError) || attempt === MAX_TRIES) throw error;
-          await delay(RETRY_MS * attempt);
-        }
-      }
+    change: async (changes, rollout) => (await once('/v1/changes', { changes, rollout })) as ChangesResponse,
+    rollback: async (to, rollout) => (await once('/v1/rollbacks', { to, rollout })) as RollbackDone,
+    async planRollback(to) {
+      return (await request('POST', '/v1/rollbacks?dryRun=true', { to })).body as RollbackPlan;
     },
+    async listRollouts(limit) {
+      return ((await request('GET', `/v1/rollouts?limit=${limit}`)).body as Page<RolloutView>).items;
+    },
+    getRollout: async (number) => (await request('GET', `/v1/rollouts/${number}`)).body as RolloutView,
+    tellRollout: async (number, verb) => (await request('POST', `/v1/rollouts/${number}/${verb}`)).body as RolloutView,
     async history(kind, name, limit) {
       const path = `${pathOf(kind, name)}/history?limit=${limit}`;
       return ((await request('GET', path)).body as Page<VersionView>).items;

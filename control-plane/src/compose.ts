@@ -46,6 +46,19 @@ export function compose(platform: Platform): Plane {
   const listening = watching.listeningSince === undefined ? {} : { listeningSince: watching.listeningSince };
   const rolling: RolloutDeps = { store, current, onCommit, ...listening };
   const rollouts = { reported, ...rolloutCommands(rolling, now) };
-  const app = createApp({ store, current, commit, secrets, signer, checks, tokens, rollouts, now, randomBytes, hub, log });
+  const app = createApp({
+    store,
+    current,
+    commit,
+    secrets,
+    signer,
+    checks,
+    tokens,
+    rollouts,
+    now,
+    randomBytes,
+    hub,
+    log,
+  });
   return { app, current, checks, signer, rollouts: rolling };
 }

@@ -10,9 +10,10 @@ import {
   ValidationError,
 } from '@sipfleet/contract';
 import type { BlastRadiusView } from '../api.ts';
-import { ApiError, type Client, type ResourceChange } from '../client.ts';
+import { ApiError, type Client, type ResourceChange, type RolloutInput } from '../client.ts';
 import type { SourceDocument } from './documents.ts';
 import { CliError, type Colors, EXIT, type Io } from './io.ts';
+import { afterWrite, type RolloutOptions, rolloutInput } from './rollout.ts';
 
 /** One resource of a plan. `revision`: the stored one, which a write must find unchanged; null where there is none yet. */
 export type Change =
@@ -133,7 +134,7 @@ export async function diff(
   return changes.some(isChange) ? EXIT.differences : EXIT.ok;
 }
 
-export interface ApplyOptions {
+export interface ApplyOptions extends RolloutOptions {
   /** Delete what is stored and not in the input. */
   prune?: boolean;
   /** Do not ask before deleting. */
@@ -156,8 +157,9 @@ export async function apply(
   else if (options.dryRun) io.out('Dry run: nothing was written.\n');
   else {
     await confirmDeletion(changes, options, io);
-    const { written, revision } = await write(client, changes);
+    const { written, revision } = await write(client, changes, rolloutInput(options));
     io.out(`${summary(written)}${revision > 0 ? ` Revision ${revision}.` : ''}\n`);
+    return afterWrite(client, revision, options, io, colors);
   }
   return EXIT.ok;
 }
@@ -188,7 +190,7 @@ const ORDER: Record<Change['action'], Record<Kind, number>> = {
 const rank = ({ action, resource }: Change): number => ORDER[action][resource.kind];
 
 /** What the control plane takes as one revision. */
-const MAX_SET = 32;
+const MAX_SET = 31;
 
 /**
  * Writes the changes of a plan, each on condition that the resource is still as the plan found it: as one revision, or, where they are
@@ -197,14 +199,17 @@ const MAX_SET = 32;
 export async function write(
   client: Client,
   changes: readonly Change[],
+  rollout?: RolloutInput,
 ): Promise<{ written: Change[]; revision: number }> {
   const written: Change[] = [];
   const wanted = changes.filter(isChange).sort((a, b) => rank(a) - rank(b));
+  if (rollout !== undefined && wanted.length > MAX_SET)
+    throw new CliError(`a rollout takes at most ${MAX_SET} changes, these are ${wanted.length}. Nothing was written.`);
   let revision = 0;
   for (let first = 0; first < wanted.length; first += MAX_SET) {
     const set = wanted.slice(first, first + MAX_SET);
     try {
-      ({ revision } = await client.change(set.map(requestOf)));
+      ({ revision } = await client.change(set.map(requestOf), rollout));
     } catch (error) {
       throw stoppedAt(error, written);
     }

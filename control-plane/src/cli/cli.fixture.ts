@@ -48,6 +48,7 @@ export async function testCli(): Promise<TestCli> {
         env: { SIPFLEET_TOKEN: token, SIPFLEET_URL: 'http://control-plane.test' },
         terminal: false,
         cwd,
+        sleep: async () => true,
         fetch: (async (url, init) => control.app.request(String(url), init)) as typeof fetch,
         ...overrides,
       };

@@ -12,11 +12,13 @@ export interface Io {
   /** Standard output is a terminal. */
   terminal: boolean;
   cwd: string;
+  /** Resolves after so many milliseconds, or as soon as the user wants to stop (Ctrl-C): false then. */
+  sleep(ms: number): Promise<boolean>;
   fetch?: typeof fetch;
 }
 
 /** What a process says with its exit code. In the help of every command. */
-export const EXIT = { ok: 0, error: 1, differences: 2 } as const;
+export const EXIT = { ok: 0, error: 1, differences: 2, rolledBack: 3 } as const;
 
 /** Ends a command with its message on standard error, as it stands, and exit code 1. */
 export class CliError extends Error {

@@ -20,6 +20,18 @@ const io: Io = {
   env: process.env,
   terminal: process.stdout.isTTY === true,
   cwd: process.cwd(),
+  sleep: (ms) =>
+    new Promise((resolve) => {
+      const stop = () => {
+        clearTimeout(timer);
+        resolve(false);
+      };
+      const timer = setTimeout(() => {
+        process.off('SIGINT', stop);
+        resolve(true);
+      }, ms);
+      process.once('SIGINT', stop);
+    }),
 };
 
 // `sipfleet get farms | head -1` closes the pipe early: no error of ours.

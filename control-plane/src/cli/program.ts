@@ -21,6 +21,8 @@ import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
 import { addObservers } from './observe.ts';
 import type { ControlPlaneFlags } from './processes.ts';
+import { addRollback } from './rollback.ts';
+import { addRollouts, rolloutOptions } from './rollout.ts';
 import type { UpOptions } from './up.ts';
 
 /** What starts processes; passed in, so that the other commands load and run without it. */
@@ -103,6 +105,8 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addHistory(program, io, client, done);
   addAudit(program, io, client, done);
   addObservers(program, io, done);
+  addRollouts(program, io, client, done);
+  addRollback(program, io, client, done);
   addSchema(program, io, done);
   return program;
 }
@@ -187,14 +191,23 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
   const files = new Option('-f, --file <file>', 'YAML or JSON file, directory, or - for standard input; repeatable')
     .argParser(collect)
     .makeOptionMandatory();
-  program
+  const applying = program
     .command('apply')
     .description('make the control plane hold what the files say: check all, show the plan, write')
     .addOption(files)
     .option('--prune', 'also delete sites and farms that the files do not name (never Secrets)')
     .option('--yes', 'do not ask before deleting')
-    .option('--dry-run', 'show the plan, write nothing')
-    .addHelpText('after', examples('apply -f farm.yaml', 'apply -f farms/ --dry-run', 'apply -f farms/ --prune --yes'))
+    .option('--dry-run', 'show the plan, write nothing');
+  rolloutOptions(applying)
+    .addHelpText(
+      'after',
+      examples(
+        'apply -f farm.yaml',
+        'apply -f farms/ --dry-run',
+        'apply -f farms/ --prune --yes',
+        'apply -f farm.yaml --rollout canary --bake 10m --wait',
+      ),
+    )
     .action(async ({ file, ...options }) => {
       const documents = await readDocuments(file, io);
       done(await apply(await client(), documents, options, io, colorsFor(io)));

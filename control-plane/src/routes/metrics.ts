@@ -18,7 +18,8 @@ const PAGE = 1000;
 export function fleetSource({ store, current, hub }: Pick<AppDeps, 'store' | 'current' | 'hub'>): FleetSource {
   return {
     revision: () => store.revision(),
-    target: (site) => current.snapshot(site),
+    target: async (site) => (await current.snapshots(site)).next,
+    wanted: (agents) => current.snapshotsFor(agents),
     connected: (agent) => hub.connected(agent),
     pendingHints: async () => (await store.outbox(PAGE)).length,
     async *agents() {

@@ -7,6 +7,7 @@ import { HALT_AT, MEASURES, noProgress, type RolloutProgress, stageView } from '
 import { strength } from '../domain/sequential.ts';
 import type { AppDeps } from './deps.ts';
 import { operatorGuard } from './guards.ts';
+import { pagingOf } from './paging.ts';
 import { ProblemError } from './problems.ts';
 import { type App, addRoute } from './route.ts';
 import { sourceOf } from './writes.ts';
@@ -81,10 +82,14 @@ function listRoute(app: App, deps: AppDeps): void {
       problems: [401, 422],
     },
     async (c, { query }) => {
-      const { items, ...more } = await deps.store.rollouts(query);
+      const paging = pagingOf('rollouts');
+      const { items, ...more } = await deps.store.rollouts(paging.request(query));
       const views: RolloutView[] = [];
       for (const rollout of items) views.push(await viewOf(deps, rollout));
-      return c.json({ items: views, ...more }, 200);
+      return c.json(
+        paging.answer({ items: views, ...more }, (view) => view),
+        200,
+      );
     },
   );
 }

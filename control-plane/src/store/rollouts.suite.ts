@@ -105,7 +105,7 @@ export function rolloutsContract(open: () => Promise<Store>): void {
       sum.attempts += 10;
       if (bad && running === next.etag && next.etag !== before.etag) sum.failed += 10;
       totals.set(agent.agentId, sum);
-      await real.recordReport(agent.agentId, report(running, sum.attempts, sum.failed), iso(clock));
+      await real.recordReport(agent, report(running, sum.attempts, sum.failed), iso(clock));
     }
   }
 

@@ -4,7 +4,7 @@ import { canonicalJson } from '@sipfleet/contract';
 import { ALIVE_MS } from '../domain/check-plan.ts';
 import { affectedSites, departuresAfter } from '../domain/compile.ts';
 import type { Configuration, StoredFarm } from '../domain/configuration.ts';
-import type { AgentRecord } from '../domain/identity.ts';
+import type { SiteAgent } from '../domain/identity.ts';
 import { sameSpec } from '../domain/plan.ts';
 import {
   isActive,
@@ -22,7 +22,7 @@ import type { Current } from './current.ts';
 import type { ChangeSet, ResourceWrite, Store } from './store.ts';
 
 export interface RolloutDeps {
-  store: Pick<Store, 'agents' | 'write' | 'rolloutProgress' | 'putRolloutProgress'>;
+  store: Pick<Store, 'agentsAt' | 'write' | 'rolloutProgress' | 'putRolloutProgress'>;
   current: Pick<Current, 'configuration' | 'snapshots'>;
   /** Called after each write. */
   onCommit: () => void;
@@ -37,7 +37,6 @@ export type CommandOutcome =
   | { status: 'impossible'; rollout: Rollout; allowed: readonly Verb[] };
 
 const MAX_ATTEMPTS = 100;
-const PAGE = 1000;
 
 /** Tries again with what is stored then, where another write came first. `undefined` from `step`: there is nothing to write. */
 async function written(
@@ -113,13 +112,9 @@ export async function readFleet(
   now: number,
 ): Promise<Fleet> {
   const agents: SeenAgent[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await store.agents({ limit: PAGE, cursor });
-    for (const agent of page.items)
-      if (sites.includes(agent.site)) agents.push(seen(agent, (at) => now - Math.max(at, listeningSince) < ALIVE_MS));
-    cursor = page.cursor;
-  } while (cursor !== undefined);
+  for (const site of sites)
+    for (const agent of await store.agentsAt(site))
+      agents.push(seen(agent, (at) => now - Math.max(at, listeningSince) < ALIVE_MS));
   const targets = new Map<string, { next: string; before: string }>();
   for (const site of sites) {
     const { next, before } = await current.snapshots(site);
@@ -128,7 +123,7 @@ export async function readFleet(
   return { agents, targets };
 }
 
-function seen(agent: AgentRecord, isAlive: (heardAt: number) => boolean): SeenAgent {
+function seen(agent: SiteAgent, isAlive: (heardAt: number) => boolean): SeenAgent {
   const { agentId, number, name, site, firstSeenAt, lastReportAt, report } = agent;
   const heardAt = Date.parse(lastReportAt ?? firstSeenAt);
   return { agentId, number, name, site, firstSeenAt, heardAt, alive: isAlive(heardAt), report };

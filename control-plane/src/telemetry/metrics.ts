@@ -7,8 +7,10 @@ export interface FleetSource {
   revision(): Promise<number>;
   /** Every agent, in pages. */
   agents(): AsyncIterable<AgentRecord>;
-  /** What the agents of a site should run. */
-  target(site: string): Promise<{ generation: number; etag: string }>;
+  /** What the agents of a site should run; during a rollout, those that it has moved. */
+  target(site: string): Promise<{ generation: number }>;
+  /** What each of these should run, in their order. */
+  wanted(agents: readonly AgentRecord[]): Promise<{ etag: string }[]>;
   connected(agent: AgentRecord): boolean | Promise<boolean>;
   pendingHints(): Promise<number>;
 }
@@ -16,7 +18,9 @@ export interface FleetSource {
 interface Fleet {
   agents: (AgentRecord & { connected: boolean })[];
   /** By site. */
-  targets: Map<string, { generation: number; etag: string }>;
+  targets: Map<string, { generation: number }>;
+  /** In the order of `agents`. */
+  wanted: { etag: string }[];
 }
 
 type MetricKey = keyof typeof CATALOGUE;
@@ -61,10 +65,10 @@ export class ControlPlaneMetrics {
       agents.push({ ...agent, connected: await this.#source.connected(agent) });
     const targets: Fleet['targets'] = new Map();
     for (const site of new Set(agents.map((agent) => agent.site))) targets.set(site, await this.#source.target(site));
-    return { agents, targets };
+    return { agents, targets, wanted: await this.#source.wanted(agents) };
   }
 
-  #showFleet({ agents, targets }: Fleet): void {
+  #showFleet({ agents, targets, wanted }: Fleet): void {
     for (const key of [
       'targetGeneration',
       'agentConnected',
@@ -74,9 +78,9 @@ export class ControlPlaneMetrics {
     ] as const)
       this.#gauge(key).reset();
     for (const [site, { generation }] of targets) this.#gauge('targetGeneration').set({ site }, generation);
-    for (const { connected, name, site, report, lastReportAt } of agents) {
+    for (const [i, { connected, name, site, report, lastReportAt }] of agents.entries()) {
       const labels = { site, agent: name };
-      const { etag } = targets.get(site) as { etag: string };
+      const { etag } = wanted[i] as { etag: string };
       const snapshot = report?.snapshot;
       this.#gauge('agentConnected').set(labels, Number(connected));
       this.#gauge('agentCurrent').set(labels, Number(snapshot?.running === etag));
