@@ -68,8 +68,9 @@ const HOUSES: House[] = [
     wiring: ['server.ts', 'app.ts', 'compose.ts', 'lambda'],
     rooms: {
       // The shapes of the HTTP API, shared by both of its ends.
-      'api.ts': [],
-      'client.ts': ['api.ts'],
+      'api-rollouts.ts': [],
+      'api.ts': ['api-rollouts.ts'],
+      'client.ts': ['api.ts', 'api-rollouts.ts'],
       // Hashes of the audit log: made by the store, verified by who reads it.
       'audit-chain.ts': [],
       domain: [],
@@ -80,11 +81,23 @@ const HOUSES: House[] = [
       vault: ['domain'],
       telemetry: ['domain'],
       // Interfaces of what is handed to createApp; never an implementation.
-      routes: ['domain', 'auth', 'api.ts', 'audit-chain.ts', 'type store', 'type telemetry'],
+      routes: ['domain', 'auth', 'api.ts', 'api-rollouts.ts', 'audit-chain.ts', 'type store', 'type telemetry'],
       // `up` and `control-plane` run the local server in their own process.
-      cli: ['client.ts', 'api.ts', 'audit-chain.ts', 'server.ts'],
+      cli: ['client.ts', 'api.ts', 'api-rollouts.ts', 'audit-chain.ts', 'server.ts'],
     },
-    contract: ['domain', 'store', 'push', 'auth', 'vault', 'routes', 'cli', 'client.ts', 'api.ts', 'audit-chain.ts'],
+    contract: [
+      'domain',
+      'store',
+      'push',
+      'auth',
+      'vault',
+      'routes',
+      'cli',
+      'client.ts',
+      'api.ts',
+      'api-rollouts.ts',
+      'audit-chain.ts',
+    ],
   },
 ];
 

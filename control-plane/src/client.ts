@@ -14,13 +14,12 @@ import type {
   Problem,
   RollbackDone,
   RollbackPlan,
-  RolloutRequest,
-  RolloutView,
   RunCheckResponse,
   SigningKeyView,
   Stored,
   VersionView,
 } from './api.ts';
+import type { RolloutRequest, RolloutView } from './api-rollouts.ts';
 
 /** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */
 export class ApiError extends Error {

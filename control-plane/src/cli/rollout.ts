@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { RolloutView } from '../api.ts';
+import type { RolloutView } from '../api-rollouts.ts';
 import type { Client, RolloutInput } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';
 import { FORMATS, type Format } from './get.ts';

@@ -1,6 +1,7 @@
 import { formatDuration, parseDuration } from '@sipfleet/contract';
 import { z } from 'zod';
-import { PageQuery, page, type RolloutRequest, RolloutView } from '../api.ts';
+import { PageQuery, page } from '../api.ts';
+import { type RolloutRequest, RolloutView } from '../api-rollouts.ts';
 import { ALIVE_MS } from '../domain/check-plan.ts';
 import { isActive, type Rollout, type RolloutPolicy, type Stage, VERBS } from '../domain/rollout.ts';
 import { HALT_AT, MEASURES, noProgress, type RolloutProgress, stageView } from '../domain/rollout-gate.ts';
