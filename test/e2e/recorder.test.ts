@@ -68,6 +68,7 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
       err: take,
       readInput: async () => '',
       ask: async () => undefined,
+      sleep: async () => true,
       env: { SIPFLEET_ADMIN: agent.admin },
       terminal: false,
       cwd: directory,
