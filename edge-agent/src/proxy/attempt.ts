@@ -4,6 +4,7 @@ import { DEFAULT_BASE, timerValues } from '../transaction/timers.ts';
 import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, TIMER } from './exchange.ts';
 import { forwardToBackend } from './forward.ts';
+import { ended } from './observe.ts';
 import { reload } from './target.ts';
 import { forwardToClient } from './to-client.ts';
 
@@ -46,6 +47,7 @@ export function cancelAttempt(ctx: Context, exchange: Exchange, attempt: Attempt
 /** Runs the kept request along an attempt's way again: the request itself (byte for byte the same), its CANCEL or its ACK. */
 export function sendAgain(ctx: Context, exchange: Exchange, attempt: Attempt, hop: number): void {
   if (!reload(ctx, exchange)) return;
+  ctx.exchange = exchange;
   ctx.hop = hop;
   if (attempt.backend >= 0)
     forwardToBackend(ctx, exchange.from, exchange.listener, attempt.backend, exchange.source, exchange.fresh);
@@ -62,6 +64,12 @@ export function acknowledge(ctx: Context, exchange: Exchange, attempt: Attempt):
   const end = message.end;
   sendAgain(ctx, exchange, attempt, HOP.ack);
   ctx.message.parse(bytes, start, end);
+}
+
+/** Ends an exchange. `status`: the final one that went out, remembered for retransmissions; 0: none did. */
+export function finish(ctx: Context, exchange: Exchange, status: number): void {
+  ended(ctx, exchange, status);
+  ctx.exchanges!.finish(exchange, status, ctx.output.now());
 }
 
 export function countRequest(ctx: Context, exchange: Exchange, backend: number): void {

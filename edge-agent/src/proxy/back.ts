@@ -14,7 +14,7 @@ import type { Listener } from './runtime.ts';
 /** Passes the response in ctx.message to the client of its exchange, by what we know of it and not by what the Vias say. Leaves the text in ctx.splice. */
 export function passToClient(ctx: Context, exchange: Exchange): boolean {
   if (!forClient(ctx, exchange)) return false;
-  responsePassed(ctx);
+  responsePassed(ctx, exchange);
   if (!toClient(ctx, exchange)) ctx.counters.drop(DROP.unknown_flow);
   return true;
 }

@@ -6,12 +6,13 @@ import { ViaView } from '../sip/via.ts';
 import type { LocalStatus } from '../telemetry/slab.ts';
 import type { ResponseTarget } from '../transaction/branch.ts';
 import { Edits } from './edits.ts';
-import type { Exchanges } from './exchange.ts';
+import type { Exchange, Exchanges } from './exchange.ts';
 import { createRegistered, type Registered } from './flow.ts';
 import type { Flows } from './flows.ts';
 import type { Peers } from './peers.ts';
 import type { FarmRuntime, Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
+import type { Watched } from './watched.ts';
 
 /** What the proxy can do to the world. Built by worker.ts over the transports. */
 export interface Output {
@@ -79,7 +80,10 @@ export interface CallEvents {
   ): void;
   response(method: number, call: number, key: number, status: number, value: number): void;
   answered(method: number, call: number, transaction: number, farm: number, flags: number, status: number): void;
-  failover(method: number, call: number, key: number, status: number): void;
+  /** One that was kept here has come to its end. */
+  transaction(watched: Readonly<Watched>, status: number, value: number): void;
+  /** Number of the running plan. */
+  readonly plan: number;
 }
 
 /** Where messages are recorded as they come, see telemetry/tape.ts. What is sent, the output records. */
@@ -97,7 +101,8 @@ export const NO_EVENTS: CallEvents = {
   request: nothing,
   response: nothing,
   answered: nothing,
-  failover: nothing,
+  transaction: nothing,
+  plan: 0,
 };
 
 /** Nothing is recorded. */
@@ -140,6 +145,8 @@ export interface Context {
   ackTo: Uint8Array;
   /** Undefined: everything is forwarded statelessly. */
   exchanges: Exchanges | undefined;
+  /** Of the request at hand; undefined: it is forwarded statelessly, or not yet decided. */
+  exchange: Exchange | undefined;
 }
 
 export function createContext(
@@ -175,5 +182,6 @@ export function createContext(
     hop: HOP.request,
     ackTo: new Uint8Array(0),
     exchanges,
+    exchange: undefined,
   };
 }

@@ -4,6 +4,7 @@ import { Finished } from '../transaction/finished.ts';
 import type { State } from '../transaction/machines.ts';
 import { TimerWheel } from '../transaction/wheel.ts';
 import type { Listener } from './runtime.ts';
+import { createWatched, type Watched } from './watched.ts';
 
 /** One client transaction of an exchange: the request as sent to one backend (or to a client). Reused. */
 export interface Attempt {
@@ -69,6 +70,7 @@ export class Exchange {
   repeats = false;
   /** Interval of the running retransmission timer. */
   interval = 0;
+  readonly watched: Watched = createWatched();
   count = 0;
   readonly attempts: Attempt[] = Array.from({ length: MAX_ATTEMPTS }, () => ({
     key: 0,
@@ -118,6 +120,7 @@ export class Exchange {
   }
 
   reset(): void {
+    this.watched.began = 0;
     this.count = this.requestLength = this.responseLength = this.finalStatus = 0;
     if (this.bestStatus > 0) this.best = NOTHING;
     this.bestStatus = 0;

@@ -1,7 +1,7 @@
 import { NONE } from '../balancer/pool.ts';
 import { TRANSPORT } from '../ports.ts';
 import { DEFAULT_BASE } from '../transaction/timers.ts';
-import { cancelAttempt, countRequest, sendAgain, startAttempt, UDP } from './attempt.ts';
+import { cancelAttempt, countRequest, finish, sendAgain, startAttempt, UDP } from './attempt.ts';
 import { forClient, passToClient, toClient } from './back.ts';
 import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
@@ -36,7 +36,7 @@ export function onFailure(ctx: Context, exchange: Exchange, attempt: Attempt): v
   // What our own CANCEL brought about is no answer.
   if (attempt.cancelSent && attempt.abandoned && status === 487) return;
   // RFC 4320 §4.1: no element sends a 408 for a non-INVITE request.
-  if (!exchange.invite && status === 408) return ctx.exchanges!.finish(exchange, status, ctx.output.now());
+  if (!exchange.invite && status === 408) return finish(ctx, exchange, status);
   const everywhere = status >= 600;
   const listed = exchange.listener.farm.plan.failover.codes.includes(status);
   // What a phone itself says after it rang stands.
@@ -44,7 +44,7 @@ export function onFailure(ctx: Context, exchange: Exchange, attempt: Attempt): v
   const again = (listed || misplaced) && !exchange.cancelled && exchange.fresh && exchange.count < MAX_ATTEMPTS;
   if (!everywhere && (attempt.abandoned || again)) keepIfBest(ctx, exchange, status);
   if (attempt.abandoned && !everywhere) return;
-  if (again && tryNext(ctx, exchange, status, misplaced)) return;
+  if (again && tryNext(ctx, exchange, misplaced)) return;
   if (betterKept(exchange, status)) return concludeWithKept(ctx, exchange);
   // Trying the next one took the message's place only where there was one.
   passToClient(ctx, exchange);
@@ -80,14 +80,15 @@ function concludeWithKept(ctx: Context, exchange: Exchange): void {
   toClient(ctx, exchange);
   ctx.message.parse(exchange.best, 0, exchange.best.length);
   ctx.answering = exchange.bestKey;
-  responsePassed(ctx);
+  responsePassed(ctx, exchange);
   failed(ctx, exchange, exchange.bestStatus);
 }
 
 /** Nobody answers any more: the client gets the best that was kept, or else `status` as if it had come (RFC 3261 §16.7 item 6, §16.8, §16.9). */
 export function conclude(ctx: Context, exchange: Exchange, status: 408 | 487 | 503): void {
   if (status !== 487 && betterKept(exchange, status)) return concludeWithKept(ctx, exchange);
-  if (!reload(ctx, exchange)) return ctx.exchanges!.finish(exchange, 0, ctx.output.now());
+  if (!reload(ctx, exchange)) return finish(ctx, exchange, 0);
+  ctx.exchange = exchange;
   reply(ctx, exchange.from, exchange.listener, status, status === 503 ? EXTRA.retryAfter : EXTRA.none);
   failed(ctx, exchange, status);
 }
@@ -96,7 +97,7 @@ export function conclude(ctx: Context, exchange: Exchange, status: 408 | 487 | 5
 function failed(ctx: Context, exchange: Exchange, status: number): void {
   const exchanges = ctx.exchanges!;
   const now = ctx.output.now();
-  if (!exchange.invite) return exchanges.finish(exchange, status, now);
+  if (!exchange.invite) return finish(ctx, exchange, status);
   exchange.finalStatus = status;
   exchange.state = 'completed';
   exchange.keepResponse(ctx.splice);
@@ -108,11 +109,10 @@ function failed(ctx: Context, exchange: Exchange, status: number): void {
 }
 
 /**
- * Gives the current attempt up for the next candidate. `status`: what it answered, 0: nothing; `misplaced`: only for one where the callee may
- * be registered instead.
- * False where there is none: nothing has changed then.
+ * Gives the current attempt up for the next candidate. `misplaced`: only for one where the callee may be registered instead. False where there
+ * is none: nothing has changed then.
  */
-export function tryNext(ctx: Context, exchange: Exchange, status = 0, misplaced = false): boolean {
+export function tryNext(ctx: Context, exchange: Exchange, misplaced = false): boolean {
   if (!exchange.fresh || exchange.count === MAX_ATTEMPTS) return false;
   const before = exchange.current;
   const { bytes, start, end } = ctx.message;
@@ -127,9 +127,10 @@ export function tryNext(ctx: Context, exchange: Exchange, status = 0, misplaced 
   before.abandoned = true;
   if (exchange.invite && before.state === 'proceeding') cancelAttempt(ctx, exchange, before);
   if (!reload(ctx, exchange)) return false;
+  ctx.exchange = exchange;
   forwardToBackend(ctx, exchange.from, exchange.listener, backend, exchange.source, true);
   ctx.exchanges!.attempt(exchange, ctx.branch, backend);
-  failedOver(ctx, before.key, status);
+  failedOver(exchange);
   if (ctx.runtime === exchange.listener.farm.runtime) {
     const { global } = exchange.listener.farm.backends[before.backend]!;
     if (misplaced) ctx.counters.sought(global);

@@ -4,7 +4,7 @@ import type { CallEvents } from './context.ts';
 import { agent, answer, header, request, type Sent } from './proxy.fixture.ts';
 
 interface Told {
-  what: 'request' | 'response' | 'answered' | 'failover';
+  what: 'request' | 'response' | 'answered' | 'transaction';
   method: number;
   call: number;
   key?: number;
@@ -17,6 +17,13 @@ interface Told {
   binding?: number;
   status?: number;
   value?: number;
+  plan?: number;
+  dialogStart?: number;
+  began?: number;
+  provisional?: number;
+  sent?: number;
+  attempts?: number;
+  failovers?: number;
 }
 
 /** An agent, and what it tells about calls. */
@@ -30,7 +37,8 @@ function observed(transactions?: number) {
       void told.push({ what: 'response', method, call, key, status, value }),
     answered: (method, call, transaction, _farm, flags, status) =>
       void told.push({ what: 'answered', method, call, transaction, flags, status }),
-    failover: (method, call, key, status) => void told.push({ what: 'failover', method, call, key, status }),
+    transaction: (watched, status, value) => void told.push({ what: 'transaction', ...watched, status, value }),
+    plan: 3,
   };
   return { ...agent({}, transactions ? { transactions, events } : { events }), told };
 }
@@ -50,8 +58,8 @@ const later = (method: string, forwarded: string, cseq: number, more: string[] =
     more: [...header(forwarded, 'record-route').map((route) => `Route: ${route}`), ...more],
   });
 
-test.each([undefined, 10])('a call as told by an agent with %s transactions', (transactions) => {
-  const a = observed(transactions);
+test('a call as told by a stateless agent', () => {
+  const a = observed();
   const invite = a.receive(request(), PHONE)!;
   const backend = a.told[0]!.backend!;
   const pbx = pbxOf(invite);
@@ -92,26 +100,57 @@ test('another call is another call, though everything else is the same', () => {
   expect(a.told[1]!.call).not.toBe(a.told[0]!.call);
 });
 
-test('a failover is told with its cause, the failure that it hides is not', () => {
+test('a call as told by an agent that keeps transactions: each whole, when it has ended', () => {
   const a = observed(10);
-  const first = a.receive(request(), PHONE)!;
-  const second = a.receive(answer(first.text, '503 Busy'), pbxOf(first))!;
-  expect(second.text).toMatch(/^ACK/);
-  const again = a.sent.at(-1)!;
-  a.receive(answer(again.text), pbxOf(again));
-  const [before, after, failover, response] = a.told;
-  expect(a.told).toHaveLength(4);
-  expect(after).toMatchObject({ what: 'request', call: before!.call, transaction: before!.transaction });
-  expect(after!.backend).toBe(1 - before!.backend!);
-  expect(failover).toMatchObject({ what: 'failover', key: before!.key, status: 503 });
-  expect(response).toMatchObject({ what: 'response', key: after!.key, status: 200 });
+  const invite = a.receive(request(), PHONE)!;
+  const pbx = pbxOf(invite);
+  a.receive(answer(invite.text, '100 Trying'), pbx);
+  expect(a.told).toEqual([]);
+  a.pass(300);
+  a.receive(answer(invite.text, '180 Ringing'), pbx);
+  a.pass(500);
+  a.receive(answer(invite.text), pbx);
+  // A further 2xx of a fork is none of it.
+  a.receive(answer(invite.text, '200 OK', 't2'), pbx);
+  a.receive(later('ACK', invite.text, 1), PHONE);
+  const bye = a.receive(later('BYE', invite.text, 3, ['Authorization: Digest x']), PHONE)!;
+  a.receive(answer(bye.text), pbx);
+  const whole = a.told.filter((t) => t.what === 'transaction');
+  const start = 1_700_000_000 & 0xffffff;
+  const { call } = whole[0]!;
+  expect(whole).toMatchObject([
+    {
+      method: METHOD.INVITE,
+      call,
+      plan: 3,
+      flags: 0,
+      dialogStart: -1,
+      status: 200,
+      sent: 1,
+      attempts: 1,
+      failovers: 0,
+    },
+    { method: METHOD.BYE, call, flags: IN_DIALOG | CREDENTIALS, dialogStart: start, status: 200, provisional: 0 },
+  ]);
+  expect(whole[0]!.provisional! - whole[0]!.began!).toBe(300);
 });
 
-test('silence that leads to a failover has status 0', () => {
+test('a failover is part of its transaction, which ends at the second backend', () => {
   const a = observed(10);
-  a.receive(request(), PHONE);
-  a.pass(2000);
-  expect(a.told.filter((t) => t.what === 'failover')).toMatchObject([{ key: a.told[0]!.key, status: 0 }]);
+  const first = a.receive(request(), PHONE)!;
+  a.receive(answer(first.text, '503 Busy'), pbxOf(first));
+  const again = a.sent.at(-1)!;
+  a.receive(answer(again.text), pbxOf(again));
+  const backend = (again.to.ip3 & 255) - 11;
+  expect(a.told).toMatchObject([{ what: 'transaction', status: 200, sent: 2, attempts: 2, failovers: 1, backend }]);
+});
+
+test('retransmissions count, and silence is the end of what nobody is told about', () => {
+  const a = observed(10);
+  a.receive(register(), PHONE);
+  a.pass(40_000);
+  expect(a.told).toMatchObject([{ what: 'transaction', method: METHOD.REGISTER, status: 0 }]);
+  expect(a.told[0]!.sent).toBeGreaterThan(5);
 });
 
 test('what the agent answers itself is told with the transaction that it was', () => {
@@ -130,7 +169,7 @@ test('an INVITE that nobody answers ends with the 408 that the caller gets', () 
   const a = observed(10);
   a.receive(request(), PHONE);
   a.pass(40_000);
-  expect(a.told.at(-1)).toMatchObject({ what: 'answered', status: 408, transaction: a.told[0]!.transaction });
+  expect(a.told).toMatchObject([{ what: 'transaction', method: METHOD.INVITE, status: 408 }]);
 });
 
 const register = (more: string[] = [], callId = 'r1@phone'): string =>
@@ -146,7 +185,7 @@ test.each([
   const a = observed(10);
   const sent = a.receive(register(), PHONE)!;
   a.receive(answer(sent.text, '200 OK', 't', more), pbxOf(sent));
-  expect(a.told.at(-1)).toMatchObject({ what: 'response', method: METHOD.REGISTER, status: 200, value: seconds });
+  expect(a.told).toMatchObject([{ what: 'transaction', method: METHOD.REGISTER, status: 200, value: seconds }]);
 });
 
 test('a binding is its address-of-record and Contact, whatever the Call-ID; removals are known', () => {

@@ -5,6 +5,7 @@ import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { binding, grantedExpiry, readBinding } from './binding.ts';
 import type { Context } from './context.ts';
+import type { Exchange } from './exchange.ts';
 import { type Listener, SOURCE } from './runtime.ts';
 
 /**
@@ -41,8 +42,9 @@ export function record(
 
 /** The request in ctx.message was forwarded under the branch ctx.branch. `backend`: −1 to a client. `token`: one in it decided. */
 export function requestSent(ctx: Context, incoming: Listener, backend: number, source: number, token: boolean): void {
-  const { message, events } = ctx;
+  const { message, events, exchange } = ctx;
   const { method } = message;
+  if (exchange !== undefined && exchange.watched.began > 0) return sentAgain(exchange, backend);
   // What a peer agent passes on was told by it.
   if (!events.active || OBSERVED[method] !== 1 || source === SOURCE.peer || ctx.runtime !== incoming.farm.runtime)
     return;
@@ -57,6 +59,23 @@ export function requestSent(ctx: Context, incoming: Listener, backend: number, s
   let leg = source >= 0 ? TO_CLIENT : FROM_CLIENT;
   if (source >= 0 && backend >= 0) leg = BETWEEN;
   else if (known) leg = ctx.token.initiatorIsBackend ? TO_CLIENT : FROM_CLIENT;
+  if (exchange !== undefined) {
+    const { watched } = exchange;
+    watched.method = method;
+    watched.call = ctx.tape.call;
+    watched.plan = events.plan;
+    watched.farm = incoming.plan.farm;
+    watched.leg = leg;
+    watched.flags = flags;
+    watched.backend = backend;
+    watched.source = source;
+    watched.dialogStart = known ? ctx.token.start : -1;
+    watched.binding = bound;
+    watched.began = ctx.output.now();
+    watched.provisional = watched.failovers = 0;
+    watched.sent = watched.attempts = 1;
+    return;
+  }
   events.request(
     method,
     ctx.tape.call,
@@ -72,28 +91,46 @@ export function requestSent(ctx: Context, incoming: Listener, backend: number, s
   );
 }
 
-/** The response in ctx.message, which belongs to the attempt ctx.answering, is passed on. */
-export function responsePassed(ctx: Context): void {
+/** To the backend of the attempt under way, or to another one: then an attempt more. */
+function sentAgain({ watched, attempts, count }: Exchange, backend: number): void {
+  watched.sent++;
+  if (count === 0 || attempts[count - 1]!.backend === backend) return;
+  watched.attempts++;
+  watched.backend = backend;
+}
+
+/** The response in ctx.message, which belongs to the attempt ctx.answering, is passed on. `exchange`: the one that it belongs to, if any. */
+export function responsePassed(ctx: Context, exchange?: Exchange): void {
   const { message, events } = ctx;
   const { method, status } = message;
   if (!events.active || OBSERVED[method] !== 1 || status === 100) return;
-  const stored = method === METHOD.REGISTER && status >= 200 && status < 300;
-  events.response(method, ctx.tape.call, ctx.answering, status, stored ? grantedExpiry(message) : 0);
+  const value = method === METHOD.REGISTER && status >= 200 && status < 300 ? grantedExpiry(message) : 0;
+  if (exchange === undefined) events.response(method, ctx.tape.call, ctx.answering, status, value);
+  else if (status >= 200) ended(ctx, exchange, status, value);
+  else if (exchange.watched.provisional === 0) exchange.watched.provisional = ctx.output.now();
+}
+
+/** An exchange has come to its end, or has its final response. Told once. `status` 0: silence. */
+export function ended(ctx: Context, { watched }: Exchange, status: number, value = 0): void {
+  if (watched.began === 0) return;
+  ctx.events.transaction(watched, status, value);
+  watched.began = 0;
 }
 
 /** We answer the request in ctx.message ourselves. ctx.via holds its top Via. */
 export function answeredHere(ctx: Context, incoming: Listener, status: number): void {
-  const { message, events } = ctx;
+  const { message, events, exchange } = ctx;
+  if (exchange !== undefined && exchange.watched.began > 0)
+    return status < 200 ? undefined : ended(ctx, exchange, status);
   if (!events.active || status < 200 || OBSERVED[message.method] !== 1 || ctx.runtime !== incoming.farm.runtime) return;
   // A malformed request is answered too, but belongs to no call.
   if (message.first[HEADER.callId]! < 0 || message.first[HEADER.cseq]! < 0) return;
   events.answered(message.method, ctx.tape.call, transactionOf(ctx), incoming.plan.farm, flagsOf(ctx), status);
 }
 
-/** The attempt `key` of the request in ctx.message was given up for another one. `status`: what it had answered, 0: nothing. */
-export function failedOver(ctx: Context, key: number, status: number): void {
-  if (ctx.events.active && OBSERVED[ctx.message.method] === 1)
-    ctx.events.failover(ctx.message.method, ctx.tape.call, key, status);
+/** An attempt of the exchange was given up for another one. */
+export function failedOver({ watched }: Exchange): void {
+  watched.failovers++;
 }
 
 /** Hash of a message's Call-ID; 0 where it has none. */

@@ -34,6 +34,7 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   const source = sourceOf(ctx, from, incoming);
   if (source >= 0) counters.requestFrom(farm.backends[source]!.global, message.method);
 
+  ctx.exchange = undefined;
   if (isKnown(ctx, from, incoming)) return;
   const refusal = validate(ctx, incoming, source);
   if (refusal !== 0) return refuse(ctx, from, incoming, refusal);
@@ -117,6 +118,7 @@ function toBackend(
 /** A record of the request at hand as it came, before anything in it is changed; undefined where none is made. */
 function open(ctx: Context, from: Endpoint, incoming: Listener, source: number, fresh: boolean): Exchange | undefined {
   const { message, via, exchanges } = ctx;
+  ctx.exchange = undefined;
   if (ctx.serverKey === 0) return undefined;
   const exchange = exchanges!.create(ctx.serverKey);
   if (exchange === undefined) return undefined;
@@ -131,6 +133,7 @@ function open(ctx: Context, from: Endpoint, incoming: Listener, source: number, 
   exchange.startSecond = ctx.startSecond;
   exchange.call = ctx.tape.call;
   exchange.keepRequest(message.bytes, message.start, message.end);
+  ctx.exchange = exchange;
   return exchange;
 }
 
@@ -223,6 +226,7 @@ function byToken(ctx: Context, from: Endpoint, incoming: Listener, source: numbe
     return;
   }
   if (exchange !== undefined) ctx.exchanges!.finish(exchange, 0, 0);
+  ctx.exchange = undefined;
   counters.drop(DROP.unknown_flow);
   reply(ctx, from, incoming, 430);
 }

@@ -6,6 +6,7 @@ import {
   acknowledge,
   cancelAttempt,
   countRequest,
+  finish,
   patience,
   sendAgain,
   startAttempt,
@@ -123,11 +124,11 @@ function onSuccess(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   if (exchange.invite && answered && attempt.abandoned && exchange.listener.farm.plan.failover.release)
     return release(ctx, exchange, attempt);
   passToClient(ctx, exchange);
-  if (!exchange.invite) return exchanges.finish(exchange, status, now);
+  if (!exchange.invite) return finish(ctx, exchange, status);
   exchange.finalStatus = status;
   exchange.responseLength = 0;
   // One attempt only, or all others through: later 2xx of its forks need no memory of ours.
-  if (!pending(exchange, attempt)) return exchanges.finish(exchange, status, now);
+  if (!pending(exchange, attempt)) return finish(ctx, exchange, status);
   exchanges.stop(exchange, TIMER.retransmit);
   exchanges.stop(exchange, TIMER.patience);
   exchanges.start(exchange, TIMER.lifetime, now + UDP.L);
@@ -222,12 +223,10 @@ function timedOut(exchange: Exchange, { backend }: Attempt): void {
 
 /** Timers B, C, F, H, I and L. */
 function onLifetime(ctx: Context, exchange: Exchange): void {
-  const exchanges = ctx.exchanges!;
-  const now = ctx.output.now();
-  if (exchange.finalStatus > 0) return exchanges.finish(exchange, exchange.finalStatus, now);
+  if (exchange.finalStatus > 0) return finish(ctx, exchange, exchange.finalStatus);
   if (isSilent(exchange.current)) timedOut(exchange, exchange.current);
   // RFC 4320 §4.1: a 408 for a non-INVITE request would come too late for everybody.
-  if (!exchange.invite) return exchanges.finish(exchange, 0, now);
+  if (!exchange.invite) return finish(ctx, exchange, 0);
   for (let i = 0; i < exchange.count; i++)
     if (exchange.attempts[i]!.state === 'proceeding') cancelAttempt(ctx, exchange, exchange.attempts[i]!);
   conclude(ctx, exchange, exchange.cancelled ? 487 : 408);

@@ -15,6 +15,19 @@ function drained(rings: EventRings): CallEvent[] {
   return events;
 }
 
+const WATCHED = {
+  ...{
+    method: METHOD.INVITE,
+    call: 3,
+    plan: 40_000,
+    farm: 300,
+    leg: LEG.toClient,
+    flags: FLAG.credentials,
+    backend: 2,
+  },
+  ...{ source: -1, dialogStart: 77, binding: -5, began: 0, provisional: 0, sent: 9, attempts: 3, failovers: 2 },
+};
+
 test('what a data thread writes is what the control thread reads, field by field', () => {
   const ring = createEventRing(8);
   const writer = new EventWriter(ring);
@@ -24,20 +37,26 @@ test('what a data thread writes is what the control thread reads, field by field
   writer.request(METHOD.INVITE, call, key, -7, 300, LEG.between, FLAG.inDialog | FLAG.credentials, 2, 1, 0xffffff, 0);
   writer.response(METHOD.REGISTER, call, key, 200, 3600);
   writer.answered(METHOD.BYE, call, 9, 1, FLAG.inDialog, 503);
-  writer.failover(METHOD.INVITE, call, key, 0);
-  const [request, response, answered, failover] = drained(new EventRings([ring]));
+  const began = performance.now() - 10;
+  writer.transaction({ ...WATCHED, call, began, provisional: began + 4.25 }, 487, 30);
+  writer.transaction({ ...WATCHED, began }, 0, 0);
+  const [request, response, answered, whole, silent] = drained(new EventRings([ring]));
   expect(request).toMatchObject({ kind: EVENT.request, method: METHOD.INVITE, call, key, transaction: -7, farm: 300 });
   expect(request).toMatchObject({ leg: 2, flags: 3, backend: 2, source: 1, start: 0xffffff, plan: 65_535 });
   expect(response).toMatchObject({ kind: EVENT.response, method: METHOD.REGISTER, key, status: 200, value: 3600 });
   expect(answered).toMatchObject({ kind: EVENT.answered, method: METHOD.BYE, transaction: 9, status: 503, flags: 1 });
-  expect(failover).toMatchObject({ kind: EVENT.failover, call, key, status: 0 });
+  const { began: _, provisional, dialogStart: start, ...same } = WATCHED;
+  expect(whole).toMatchObject({ kind: EVENT.transaction, ...same, call, start, status: 487, value: 30 });
+  expect(whole!.time - whole!.began).toBeGreaterThanOrEqual(10);
+  expect(whole!.provisional - whole!.began).toBeCloseTo(4.25);
+  expect(silent).toMatchObject({ kind: EVENT.transaction, status: 0, provisional });
 });
 
 test('a full ring counts what it loses and goes on when it was drained', () => {
   const ring = createEventRing(4);
   const writer = new EventWriter(ring);
   const rings = new EventRings([ring]);
-  const write = (n: number) => writer.failover(0, n, 0, 0);
+  const write = (n: number) => writer.response(0, n, 0, 0, 0);
   for (let n = 0; n < 6; n++) write(n);
   expect(drained(rings).map((e) => e.call)).toEqual([0, 1, 2, 3]);
   expect(rings.lost).toBe(2);
@@ -51,8 +70,8 @@ test('a full ring counts what it loses and goes on when it was drained', () => {
 test('the thread that takes the place of a dead one goes on where it stopped', () => {
   const ring = createEventRing(4);
   const rings = new EventRings([ring]);
-  new EventWriter(ring).failover(0, 1, 0, 0);
-  new EventWriter(ring).failover(0, 2, 0, 0);
+  new EventWriter(ring).response(0, 1, 0, 0, 0);
+  new EventWriter(ring).response(0, 2, 0, 0, 0);
   expect(drained(rings).map((e) => e.call)).toEqual([1, 2]);
 });
 
@@ -60,7 +79,7 @@ test('events of several threads come in the order of time', () => {
   const all = [createEventRing(64), createEventRing(64)];
   const writers = all.map((ring) => new EventWriter(ring));
   for (let n = 0; n < 40; n++) {
-    writers[(n >> 1) & 1]?.failover(0, n, 0, 0);
+    writers[(n >> 1) & 1]?.response(0, n, 0, 0, 0);
     pass();
   }
   expect(drained(new EventRings(all)).map((e) => e.call)).toEqual(Array.from({ length: 40 }, (_, n) => n));

@@ -7,8 +7,11 @@
  *     0  time, ms on the machine's monotonic clock      8  call           16  key
  *    24  kind | method << 8 | plan << 16               28  farm | leg << 16 | flags << 24
  *    32  backend      36  source      40  status       44  transaction    48  start      52  binding      56  value
+ *
+ * Of a whole transaction 16 holds when it began, 44 how often it was sent | attempts << 8 | failovers << 16, and 60 the µs until its first
+ * provisional response, −1: none.
  */
-export const EVENT = { request: 1, response: 2, answered: 3, failover: 4 } as const;
+export const EVENT = { request: 1, response: 2, answered: 3, transaction: 4 } as const;
 
 /** Which sides a dialog or transaction connects: begun by a client, begun by a backend towards a client, between two backends. */
 export const LEG = { fromClient: 0, toClient: 1, between: 2 } as const;
@@ -43,7 +46,7 @@ export interface CallEvent {
   backend: number;
   /** Index within the farm of the backend that it came from, −1: from a client. */
   source: number;
-  /** Of responses and answers the status; of a failover the one that caused it, 0: silence. */
+  /** Of responses, answers and whole transactions the status; 0: silence. */
   status: number;
   /** Of requests and answers: hash of received branch and CSeq. A retransmission has the same. */
   transaction: number;
@@ -53,6 +56,33 @@ export interface CallEvent {
   binding: number;
   /** Of the response to a REGISTER: seconds that it is stored for. */
   value: number;
+  /** Of a whole transaction: when it began, and its first provisional response came (0: none), on the clock of `time`. */
+  began: number;
+  provisional: number;
+  /** Of a whole transaction: how often its request was sent on, to how many targets, and how many of them were given up. */
+  sent: number;
+  attempts: number;
+  failovers: number;
+}
+
+/** What a data thread remembers of a transaction that it keeps. Times as performance.now() gives them. */
+export interface WatchedTransaction {
+  readonly method: number;
+  readonly call: number;
+  readonly plan: number;
+  readonly farm: number;
+  readonly leg: number;
+  readonly flags: number;
+  readonly backend: number;
+  readonly source: number;
+  readonly dialogStart: number;
+  readonly binding: number;
+  readonly began: number;
+  /** 0: none came. */
+  readonly provisional: number;
+  readonly sent: number;
+  readonly attempts: number;
+  readonly failovers: number;
 }
 
 const HEAD = 0;
@@ -138,11 +168,20 @@ export class EventWriter {
     this.#publish();
   }
 
-  /** The attempt `key` was given up for another one. `status`: what it had answered, 0: nothing. */
-  failover(method: number, call: number, key: number, status: number): void {
+  /** A transaction that was kept has come to its end: all about it at once. `status` 0: silence. */
+  transaction(t: WatchedTransaction, status: number, value: number): void {
     if (!this.#room()) return;
-    const at = this.#begin(EVENT.failover, method, call, key);
+    const at = this.#begin(EVENT.transaction, t.method, t.call, t.began + OFFSET);
+    this.#ints[at + 6] = EVENT.transaction | (t.method << 8) | (t.plan << 16);
+    this.#ints[at + 7] = t.farm | (t.leg << 16) | (t.flags << 24);
+    this.#ints[at + 8] = t.backend;
+    this.#ints[at + 9] = t.source;
     this.#ints[at + 10] = status;
+    this.#ints[at + 11] = Math.min(t.sent, 255) | (t.attempts << 8) | (t.failovers << 16);
+    this.#ints[at + 12] = t.dialogStart;
+    this.#ints[at + 13] = t.binding;
+    this.#ints[at + 14] = value;
+    this.#ints[at + 15] = t.provisional === 0 ? -1 : Math.round((t.provisional - t.began) * 1000);
     this.#publish();
   }
 
@@ -226,6 +265,15 @@ class EventReader {
     into.start = ints[at + 12]!;
     into.binding = ints[at + 13]!;
     into.value = ints[at + 14]!;
+    if (into.kind === EVENT.transaction) {
+      into.began = into.key;
+      const counts = into.transaction;
+      into.sent = counts & 255;
+      into.attempts = (counts >>> 8) & 255;
+      into.failovers = counts >>> 16;
+      const provisional = ints[at + 15]!;
+      into.provisional = provisional < 0 ? 0 : into.began + provisional / 1000;
+    }
     this.#tail = (this.#tail + 1) | 0;
   }
 

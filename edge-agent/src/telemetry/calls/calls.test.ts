@@ -58,6 +58,11 @@ const NOTHING: Omit<CallEvent, 'time'> = {
   start: -1,
   binding: 0,
   value: 0,
+  began: 0,
+  provisional: 0,
+  sent: 1,
+  attempts: 1,
+  failovers: 0,
 };
 const happens = (event: Partial<CallEvent>): void => calls.handle({ ...NOTHING, time: now, ...event });
 let serial = 0;
@@ -143,14 +148,23 @@ test('silence: an INVITE without any answer fails after Timer B, one that rings 
   expect(farm().codes[0].get(0)).toBe(2);
 });
 
-test('a failover is one request, counted for the backend that it ended at', () => {
+test('a request that was sent to two backends is one, counted for the second', () => {
   sent('INVITE', { key: 1, transaction: 9, backend: 0 });
-  const second = sent('INVITE', { key: 2, transaction: 9, backend: 1 });
-  happens({ kind: EVENT.failover, method: METHOD.INVITE, key: 1, status: 503 });
-  second(200);
+  sent('INVITE', { key: 2, transaction: 9, backend: 1 })(200);
   expect(sessions('a')).toEqual({});
   expect(sessions('b')).toEqual({ requests: 1, established: 1, effective: 1 });
   expect(sessionsOf(running)).toEqual([0, 1]);
+});
+
+test('a transaction that arrives whole counts as one that was put together', () => {
+  const whole = { kind: EVENT.transaction, method: METHOD.INVITE, backend: 1, attempts: 2, failovers: 1, sent: 2 };
+  pass(1000);
+  happens({ ...whole, began: now - 700, provisional: now - 500, status: 200 });
+  expect(sessions('b')).toEqual({ requests: 1, established: 1, effective: 1 });
+  expect(sessionsOf(running)).toEqual([0, 1]);
+  expect(delays).toEqual([['SRD', 'pbx', 'client', 'success', 0.2]]);
+  happens({ ...whole, method: METHOD.BYE, flags: FLAG.inDialog, began: now, status: 200 });
+  expect(sessionsOf(running)).toEqual([0, 0]);
 });
 
 test('what we answer ourselves counts, for no backend where none was reached', () => {

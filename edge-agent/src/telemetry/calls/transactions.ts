@@ -5,10 +5,8 @@ import type { BackendCalls, FarmCalls, Farms } from './farms.ts';
 
 /** A request and what became of it, put together from events: the proxy's response context as the control thread knows it. */
 export interface Transaction {
-  /** By it a retransmission is known. */
-  key: number;
-  /** Branches of its attempts. */
-  attempts: number[];
+  /** How many targets it was sent to. */
+  attempts: number;
   method: number;
   /** Hash of the Call-ID. */
   call: number;
@@ -27,6 +25,14 @@ export interface Transaction {
   /** Second of the dialog's start by its token, −1: unknown. */
   dialogStart: number;
   binding: number;
+}
+
+/** One that is put together from events. */
+interface Open extends Transaction {
+  /** By it a retransmission is known. */
+  key: number;
+  /** Of its attempts. */
+  branches: number[];
   ended: boolean;
 }
 
@@ -42,15 +48,17 @@ const GENERATION_S = 32;
 const MOST = 200_000;
 
 /**
- * Correlates events by branch and by what a retransmission shares with its request. It works alike for stateless farms, whose data threads
- * keep nothing, and for messages of one transaction that met several data threads.
+ * Transactions that a data thread keeps arrive whole when they end. All others are put together here from events, by branch and by what a
+ * retransmission shares with its request: those of stateless farms, and messages of one transaction that met several data threads.
  */
 export class Transactions {
   readonly #farms: Farms;
   readonly #finish: Finish;
-  readonly #open = new Map<number, Transaction>();
-  readonly #attempts = new Map<number, Transaction>();
-  readonly #expiry: Expiry<Transaction>;
+  readonly #open = new Map<number, Open>();
+  readonly #attempts = new Map<number, Open>();
+  readonly #expiry: Expiry<Open>;
+  /** Filled anew for each that arrives whole. */
+  readonly #whole = {} as Transaction;
   /** Those that have ended, by key. */
   #ended = new Set<number>();
   #endedBefore = new Set<number>();
@@ -75,10 +83,8 @@ export class Transactions {
         return this.#response(event);
       case EVENT.answered:
         return this.#answered(event);
-      default: {
-        const transaction = this.#attempts.get(event.key);
-        if (transaction) transaction.failovers++;
-      }
+      default:
+        return this.#arrived(event);
     }
   }
 
@@ -96,6 +102,31 @@ export class Transactions {
     this.#ended = new Set();
   }
 
+  #arrived(event: CallEvent): void {
+    const farm = this.#farms.farm(event.plan, event.farm);
+    if (farm === undefined) return;
+    const t = this.#whole;
+    t.farm = farm;
+    t.backend = this.#backend(event) ?? farm.none;
+    t.method = event.method;
+    t.call = event.call;
+    t.leg = event.leg;
+    t.flags = event.flags;
+    t.start = event.began;
+    t.provisional = event.provisional;
+    t.sent = event.sent;
+    t.attempts = event.attempts;
+    t.failovers = event.failovers;
+    t.dialogStart = event.start;
+    t.binding = event.binding;
+    this.#finish(t, event.status, event.time, event.value);
+  }
+
+  /** Between backends the one that is called has the work; of a request to a client the one that sent it. */
+  #backend({ plan, farm, backend, source }: CallEvent): BackendCalls | undefined {
+    return this.#farms.backend(plan, farm, backend >= 0 ? backend : source);
+  }
+
   #request(event: CallEvent): void {
     const known = this.#open.get(keyOf(event));
     if (known === undefined) {
@@ -103,33 +134,33 @@ export class Transactions {
       return begun && this.#attempt(begun, event);
     }
     known.sent++;
-    if (known.attempts.includes(event.key)) return;
+    if (known.branches.includes(event.key)) return;
     known.backend = this.#farms.backend(event.plan, event.farm, event.backend) ?? known.backend;
     this.#attempt(known, event);
   }
 
-  #attempt(transaction: Transaction, event: CallEvent): void {
-    transaction.attempts.push(event.key);
+  #attempt(transaction: Open, event: CallEvent): void {
+    transaction.branches.push(event.key);
+    transaction.attempts++;
     this.#attempts.set(event.key, transaction);
   }
 
   /** Undefined: it is a retransmission of one that has ended, or there is no room. */
-  #begin(event: CallEvent): Transaction | undefined {
+  #begin(event: CallEvent): Open | undefined {
     const key = keyOf(event);
     const farm = this.#farms.farm(event.plan, event.farm);
     if (farm === undefined || this.#open.size >= MOST || this.#ended.has(key) || this.#endedBefore.has(key))
       return undefined;
-    const transaction: Transaction = {
+    const transaction: Open = {
       key,
-      attempts: [],
+      branches: [],
+      attempts: 0,
       method: event.method,
       call: event.call,
       leg: event.leg,
       flags: event.flags,
       farm,
-      // Between backends the one that is called has the work; of a request to a client the one that sent it.
-      backend:
-        this.#farms.backend(event.plan, event.farm, event.backend >= 0 ? event.backend : event.source) ?? farm.none,
+      backend: this.#backend(event) ?? farm.none,
       start: event.time,
       provisional: 0,
       sent: 1,
@@ -155,10 +186,10 @@ export class Transactions {
     if (transaction) this.#end(transaction, event.status, event.time, 0);
   }
 
-  #end(transaction: Transaction, status: number, time: number, value: number): void {
+  #end(transaction: Open, status: number, time: number, value: number): void {
     transaction.ended = true;
     this.#open.delete(transaction.key);
-    for (const attempt of transaction.attempts) this.#attempts.delete(attempt);
+    for (const attempt of transaction.branches) this.#attempts.delete(attempt);
     this.#ended.add(transaction.key);
     this.#finish(transaction, status, time, value);
   }

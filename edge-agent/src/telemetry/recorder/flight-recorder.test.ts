@@ -76,8 +76,7 @@ function passes(first: string, call: number, remote: Endpoint, sent = false, wor
 }
 
 const transaction = (call: number, more: Partial<Transaction> = {}): Transaction => ({
-  key: 1,
-  attempts: [1],
+  attempts: 1,
   method: METHOD.INVITE,
   call,
   leg: 0,
@@ -90,7 +89,6 @@ const transaction = (call: number, more: Partial<Transaction> = {}): Transaction
   failovers: 0,
   dialogStart: -1,
   binding: 0,
-  ended: true,
   ...more,
 });
 
@@ -207,7 +205,7 @@ test.each<[string, Partial<Transaction>, number, Reason[]]>([
   ['a failure of the server', {}, 500, ['failed']],
   ['silence', {}, 0, ['failed']],
   ['a BYE without answer', { method: METHOD.BYE }, 0, ['no_bye_answer']],
-  ['a failover', { failovers: 1, attempts: [1, 2], sent: 2 }, 200, ['failover']],
+  ['a failover', { failovers: 1, attempts: 2, sent: 2 }, 200, ['failover']],
   ['many retransmissions', { sent: 6 }, 200, ['retransmissions']],
   ['late progress', { start: 94_000 }, 200, ['slow']],
   ['a long ringing that began soon', { start: 80_000, provisional: 81_000 }, 200, []],

@@ -20,7 +20,7 @@ export function judge(t: Transaction, status: number, time: number, options: Jud
   const failed = status === 0 || (status >= 400 && !ORDINARY.has(status));
   if (failed) reasons.push(t.method === METHOD.BYE ? 'no_bye_answer' : 'failed');
   if (t.failovers > 0) reasons.push('failover');
-  if (t.sent - t.attempts.length >= STORM) reasons.push('retransmissions');
+  if (t.sent - t.attempts >= STORM) reasons.push('retransmissions');
   const progress = t.provisional > 0 ? t.provisional : time;
   if (t.method === METHOD.INVITE && !inDialog(t) && (progress - t.start) / 1000 > options.slowAfter)
     reasons.push('slow');
