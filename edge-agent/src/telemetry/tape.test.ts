@@ -22,7 +22,7 @@ function segments(...parts: string[]): Segments {
   return { count: parts.length, bytes, start, end, length: parts.join('').length };
 }
 const all = () => true;
-function scanned(reader: TapeReader, since?: number, wanted: (record: TapeRecord) => boolean = all) {
+function scanned(reader: TapeReader, since?: number, wanted: (call: number) => boolean = all) {
   const found: (TapeRecord & { text: string })[] = [];
   const next = reader.scan(since, reader.head, wanted, (record, bytes) =>
     found.push({ ...record, text: textOf(bytes) }),
@@ -59,7 +59,7 @@ test('the newest take the place of the oldest; a reader goes on where it stopped
       const text = `${n}${'.'.repeat(n % 57)}`;
       writer.received(n, bytesOf(text), 0, text.length, PHONE, 0);
     }
-    const { found, next } = scanned(reader, since, ({ call }) => call % 2 === 0);
+    const { found, next } = scanned(reader, since, (call) => call % 2 === 0);
     since = next;
     for (; expected <= round * 3 + 2; expected++) if (expected % 2 === 0) expect(found.shift()?.call).toBe(expected);
     expect(found).toEqual([]);

@@ -118,9 +118,11 @@ export class FlightRecorder {
     for (const tape of this.#tapes) {
       const until = tape.reader.head;
       const take = (record: TapeRecord, bytes: Uint8Array) => this.#add(record, bytes);
-      const older = tape.since;
-      tape.since = tape.reader.scan(older, until, ({ call }) => this.#open.has(call) && !this.#fresh.has(call), take);
-      if (this.#fresh.size > 0) tape.reader.scan(undefined, tape.since, ({ call }) => this.#isNew(call), take);
+      const since = tape.since ?? until;
+      // Of a call that is kept since just now, also what came before.
+      const wanted = (call: number, position: number): boolean =>
+        this.#open.has(call) && (((position - since) | 0) >= 0 || this.#fresh.has(call));
+      tape.since = tape.reader.scan(this.#fresh.size > 0 ? undefined : since, until, wanted, take);
     }
     this.#fresh.clear();
     this.#sort();
@@ -140,10 +142,6 @@ export class FlightRecorder {
 
   get bytes(): number {
     return this.#bytes;
-  }
-
-  #isNew(call: number): boolean {
-    return this.#fresh.has(call);
   }
 
   #afford(t: Transaction, time: number): boolean {
