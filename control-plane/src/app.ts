@@ -9,6 +9,7 @@ import { auditRoute } from './routes/audit.ts';
 import { changesRoute } from './routes/changes.ts';
 import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
+import { driftRoute } from './routes/drift.ts';
 import { historyRoutes } from './routes/history.ts';
 import { countRequests, fleetSource, metricsRoute } from './routes/metrics.ts';
 import { planRoute } from './routes/plan.ts';
@@ -55,6 +56,7 @@ export function createApp(deps: AppDeps): App {
   changesRoute(app, deps);
   historyRoutes(app, deps);
   auditRoute(app, deps);
+  driftRoute(app, deps);
   schemaRoute(app);
   planRoute(app, deps);
   agentsRoutes(app, deps);

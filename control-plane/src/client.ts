@@ -3,22 +3,25 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Farm, Kind, Resource, SecretView, Site } from '@sipfleet/contract';
 import type {
   AgentView,
-  AuditPage,
   BackendView,
-  ChangesResponse,
   CheckView,
-  DiffResponse,
   JoinTokenResponse,
   Page,
-  PlanResponse,
   Problem,
-  RollbackDone,
-  RollbackPlan,
   RunCheckResponse,
   SigningKeyView,
   Stored,
-  VersionView,
 } from './api.ts';
+import type {
+  AuditPage,
+  ChangesResponse,
+  DiffResponse,
+  DriftResponse,
+  PlanResponse,
+  RollbackDone,
+  RollbackPlan,
+  VersionView,
+} from './api-changes.ts';
 import type { RolloutRequest, RolloutView } from './api-rollouts.ts';
 
 /** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */
@@ -101,6 +104,8 @@ export interface Client {
   createJoinToken(site: string, ttl?: string): Promise<JoinTokenResponse>;
   listAgents(): Promise<AgentView[]>;
   revokeAgent(agentId: string): Promise<void>;
+  /** What an agent runs beside what it should. */
+  agentDrift(agentId: string): Promise<DriftResponse>;
   /** Of one farm, or of all. */
   listChecks(farm?: string): Promise<CheckView[]>;
   /** Every backend as the agents of each site hold it. */
@@ -202,6 +207,9 @@ export function createClient(options: ClientOptions): Client {
     listAgents: () => listAll<AgentView>('/v1/agents'),
     async revokeAgent(agentId) {
       await request('DELETE', `/v1/agents/${encodeURIComponent(agentId)}`);
+    },
+    async agentDrift(agentId) {
+      return (await request('GET', `/v1/agents/${encodeURIComponent(agentId)}/drift`)).body as DriftResponse;
     },
     async listSigningKeys() {
       return ((await request('GET', '/v1/signing-keys')).body as Page<SigningKeyView>).items;

@@ -2,6 +2,7 @@ import { createApp } from './app.ts';
 import { VerifiedTokens } from './auth/verified-tokens.ts';
 import type { AppDeps, Log } from './routes/deps.ts';
 import type { App } from './routes/route.ts';
+import { createArchive, type ObjectStore, type SnapshotArchive } from './store/archive.ts';
 import { type CheckPlans, type CheckPlansDeps, createCheckPlans } from './store/check-plans.ts';
 import { createCommit } from './store/commit.ts';
 import { type Current, createCurrent } from './store/current.ts';
@@ -14,6 +15,8 @@ import { createVault } from './vault/vault.ts';
 /** Where the control plane runs: one process with its own push connections, or Lambda with API Gateway's. */
 export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSince'> {
   store: Store;
+  /** For snapshots that are too large for the store; without one these are not kept. */
+  objects?: ObjectStore;
   keys: KeyWrapper;
   hub: AppDeps['hub'];
   /** Called after each report: a rollout may go on with it. */
@@ -27,6 +30,7 @@ export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSin
 
 export interface Plane {
   app: App;
+  archive: SnapshotArchive;
   current: Current;
   checks: CheckPlans;
   signer: AppDeps['signer'];
@@ -36,12 +40,13 @@ export interface Plane {
 
 /** The control plane, the same on every platform. */
 export function compose(platform: Platform): Plane {
-  const { store, keys, hub, onCommit, reported, now, randomBytes, log, ...watching } = platform;
+  const { store, objects, keys, hub, onCommit, reported, now, randomBytes, log, ...watching } = platform;
   const current = createCurrent(store);
   const secrets = createVault(keys);
   const signer = createSigner({ store, keys, now });
   const checks = createCheckPlans({ store, current, now, log, ...watching });
   const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit });
+  const archive = createArchive({ store, objects, now });
   const tokens = new VerifiedTokens();
   const listening = watching.listeningSince === undefined ? {} : { listeningSince: watching.listeningSince };
   const rolling: RolloutDeps = { store, current, onCommit, ...listening };
@@ -52,6 +57,7 @@ export function compose(platform: Platform): Plane {
     commit,
     secrets,
     signer,
+    archive,
     checks,
     tokens,
     rollouts,
@@ -60,5 +66,5 @@ export function compose(platform: Platform): Plane {
     hub,
     log,
   });
-  return { app, current, checks, signer, rollouts: rolling };
+  return { app, archive, current, checks, signer, rollouts: rolling };
 }

@@ -14,6 +14,7 @@ import { attachPush } from './push/upgrade.ts';
 import type { Log } from './routes/deps.ts';
 import { openDynamoStore } from './store/dynamo.ts';
 import { createTable } from './store/dynamo-table.ts';
+import { objectDirectory } from './store/object-directory.ts';
 import { createRolloutTicker } from './store/rollouts.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
@@ -51,6 +52,8 @@ export interface ControlPlane extends AdminToken {
   close(): Promise<void>;
 }
 
+const SWEEP_MS = 86_400_000;
+
 /**
  * The control plane as one process. Rejects with a one-line error that names what is wrong (a taken port, a store that
  * cannot be opened), and then leaves nothing running.
@@ -63,8 +66,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const now = Date.now;
   const hub = createHub(undefined, (agentId) => checks.lost(agentId));
   const drain = createDrain({ outbox: store, hint: hub.hint, log });
-  const { app, current, checks, signer, rollouts } = compose({
+  const { app, archive, current, checks, signer, rollouts } = compose({
     store,
+    objects: objectDirectory(join(dataDir, 'snapshots')),
     keys,
     hub: {
       ...hub,
@@ -88,10 +92,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     generation: async (site) => (await current.snapshots(site)).next.generation,
   });
 
+  const sweep = () =>
+    archive.sweep().catch((error: unknown) => log.error({ err: error }, 'old snapshots cannot be removed'));
+  const sweeper = setInterval(sweep, SWEEP_MS).unref();
+
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= (async () => {
       const stopped = stop(server);
+      clearInterval(sweeper);
       checks.close();
       await ticker.close();
       await hub.close();
@@ -110,6 +119,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const token = await ensureAdminToken({ store, dataDir, now, randomBytes });
     // Hints of writes that were committed and not sent before the last end.
     drain.wake();
+    await sweep();
     const { port } = server.address() as AddressInfo;
     const url = `http://${hostInUrl(http.host)}:${port}`;
     log.info({ url, store: options.store.kind }, 'the control plane is listening');

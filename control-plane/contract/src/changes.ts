@@ -1,5 +1,5 @@
 import { show } from './faults.ts';
-import { canonicalJson, type Resource } from './resource.ts';
+import { canonicalJson } from './resource.ts';
 import { HIDDEN, type Secret, type SecretView } from './secret.ts';
 
 /** A field that an update changes. List items are told apart by name where they have one: `backends[pbx1].weight`. */
@@ -20,7 +20,7 @@ const nameOf = (item: unknown): unknown => (isMapping(item) ? item.name : undefi
 const areNamed = (list: readonly unknown[]): boolean => list.every((item) => typeof nameOf(item) === 'string');
 
 /** Every field that differs, in the order of the fields. */
-export function fieldChanges(from: Exclude<Resource, Secret>, to: Exclude<Resource, Secret>): FieldChange[] {
+export function fieldChanges(from: object, to: object): FieldChange[] {
   return [...differences('', from, to)];
 }
 

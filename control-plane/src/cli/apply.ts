@@ -9,7 +9,7 @@ import {
   secretChanges,
   ValidationError,
 } from '@sipfleet/contract';
-import type { BlastRadiusView } from '../api.ts';
+import type { BlastRadiusView } from '../api-changes.ts';
 import { ApiError, type Client, type ResourceChange, type RolloutInput } from '../client.ts';
 import type { SourceDocument } from './documents.ts';
 import { CliError, type Colors, EXIT, type Io } from './io.ts';

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { AuditPage } from '../api.ts';
+import type { AuditPage } from '../api-changes.ts';
 import { type AuditHead, EMPTY_LOG, verifyChain } from '../audit-chain.ts';
 import type { Client } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';

@@ -3,7 +3,7 @@ import type { Client } from '../client.ts';
 /** What the definitions of commands share. */
 
 export const EXIT_CODES = `
-Exit codes: 0 done, 1 error (one line on standard error for each), 2 differences (diff only), 3 the rollout was rolled
+Exit codes: 0 done, 1 error (one line on standard error for each), 2 differences (diff and drift only), 3 the rollout was rolled
 back (what waits for one)`;
 
 /** What stands below the help of a command. */

@@ -2,6 +2,7 @@ import type { Farm, Kind, SecretView, Site } from '@sipfleet/contract';
 import { stringify } from 'yaml';
 import type { AgentView, Stored } from '../api.ts';
 import type { Client } from '../client.ts';
+import { stateOf } from './drift.ts';
 import { CliError, type Colors, EXIT, type Io, table } from './io.ts';
 
 export const FORMATS = ['table', 'json', 'yaml'] as const;
@@ -129,18 +130,10 @@ function agentTable(all: readonly AgentView[], colors: Colors): string {
     a.name,
     a.site,
     a.connected ? colors.green('connected') : colors.red('away'),
-    snapshotOf(a, colors),
+    stateOf(a, colors),
     a.lastReportAt ?? 'never',
   ]);
   return table([['AGENT', 'SITE', 'LINK', 'SNAPSHOT', 'LAST REPORT'], ...rows]);
-}
-
-function snapshotOf({ snapshot, target }: AgentView, colors: Colors): string {
-  const wanted = `generation ${target.generation}`;
-  if (snapshot?.running === target.etag) return `${colors.green('current')} (${wanted})`;
-  if (snapshot?.status === 'FAILED' && snapshot.etag === target.etag)
-    return `${colors.red('refused')} ${wanted}: ${snapshot.reason ?? 'no reason given'}`;
-  return `${colors.yellow('behind')}: runs ${snapshot?.running ? 'an older one' : 'none'}, target ${wanted}`;
 }
 
 function backendTable(all: readonly AgentView[], colors: Colors): string {

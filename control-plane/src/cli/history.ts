@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { stringify } from 'yaml';
-import type { VersionView } from '../api.ts';
+import type { VersionView } from '../api-changes.ts';
 import type { Client } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';
 import { FORMATS, type Format, kindOf } from './get.ts';

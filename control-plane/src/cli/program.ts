@@ -16,6 +16,7 @@ import { checks, runCheck } from './checks.ts';
 import { type Connect, EXIT_CODES, examples } from './command.ts';
 import { readDocuments } from './documents.ts';
 import { drain } from './drain.ts';
+import { addDrift } from './drift.ts';
 import { FORMATS, type Format, get, remove, status } from './get.ts';
 import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
@@ -104,6 +105,7 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addChecks(program, io, client, done);
   addHistory(program, io, client, done);
   addAudit(program, io, client, done);
+  addDrift(program, io, client, done);
   addObservers(program, io, done);
   addRollouts(program, io, client, done);
   addRollback(program, io, client, done);

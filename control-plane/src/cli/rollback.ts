@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { RollbackPlan } from '../api.ts';
+import type { RollbackPlan } from '../api-changes.ts';
 import type { Client } from '../client.ts';
 import { formatBlastRadius } from './apply.ts';
 import { type Connect, type Done, examples } from './command.ts';

@@ -24,12 +24,17 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       problems: [401],
     },
     async (c) => {
-      const { body, etag } = await deps.current.snapshotFor(c.get('agent'));
+      const snapshot = await deps.current.snapshotFor(c.get('agent'));
+      const { body, etag } = snapshot;
       c.header('etag', etagOf(etag));
       // It carries keys.
       c.header('cache-control', 'no-store');
       if (isKnown(c, etagOf(etag))) return c.body(null, 304);
       c.header(SIGNATURE_HEADER, await deps.signer.sign('snapshot', body));
+      // What cannot be kept is given all the same: it only cannot be told later what this agent runs.
+      await deps.archive.keep(snapshot).catch((error: unknown) => {
+        deps.log.error({ err: error, site: snapshot.site, etag }, 'a snapshot cannot be kept');
+      });
       return c.body(body, 200, { 'content-type': 'application/json' });
     },
   );

@@ -125,6 +125,7 @@ describe('the agent’s own routes', () => {
       lastReportAt: new Date(t.clock.now).toISOString(),
       snapshot: report.snapshot,
       target: wanted,
+      drift: 'behind',
       backends: [],
     });
   });

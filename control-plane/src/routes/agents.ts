@@ -4,6 +4,7 @@ import { AgentView, JoinTokenRequest, JoinTokenResponse, PageQuery, page } from 
 import { AuthError } from '../auth/auth-error.ts';
 import { hashSecret, newAgentId, newSecret } from '../auth/secret.ts';
 import type { CompiledSnapshot } from '../domain/compile.ts';
+import { driftOf } from '../domain/drift.ts';
 import type { AgentRecord } from '../domain/identity.ts';
 import type { AppDeps } from './deps.ts';
 import { operatorGuard } from './guards.ts';
@@ -88,7 +89,8 @@ function listRoute(app: App, deps: AppDeps): void {
     const connected = await deps.hub.connected(agent);
     const seen = { agentId, number, name, site, version, connected, firstSeenAt, lastReportAt };
     const target = { site, generation, etag };
-    return { ...seen, snapshot: report?.snapshot ?? null, target, backends: report?.backends ?? [] };
+    const drift = driftOf(agent, target, deps.now());
+    return { ...seen, snapshot: report?.snapshot ?? null, target, drift, backends: report?.backends ?? [] };
   };
   addRoute(
     app,

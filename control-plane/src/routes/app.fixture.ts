@@ -7,6 +7,7 @@ import { hashSecret, newSecret } from '../auth/secret.ts';
 import { VerifiedTokens } from '../auth/verified-tokens.ts';
 import { farm } from '../domain/configuration.fixture.ts';
 import type { Role } from '../domain/identity.ts';
+import { createArchive } from '../store/archive.ts';
 import { type CheckPlans, createCheckPlans } from '../store/check-plans.ts';
 import { createCommit } from '../store/commit.ts';
 import { createCurrent } from '../store/current.ts';
@@ -83,6 +84,7 @@ export function testApp(): TestApp {
     commit: createCommit({ store, current, secrets, now, randomBytes, onCommit: () => {} }),
     secrets,
     signer: createSigner({ store, keys, now }),
+    archive: createArchive({ store, now }),
     now,
     randomBytes,
     checks,

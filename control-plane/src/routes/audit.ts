@@ -1,4 +1,4 @@
-import { AuditPage, AuditQuery } from '../api.ts';
+import { AuditPage, AuditQuery } from '../api-changes.ts';
 import type { AppDeps } from './deps.ts';
 import { operatorGuard } from './guards.ts';
 import { pagingOf } from './paging.ts';

@@ -1,5 +1,5 @@
 import { parseResource, type Resource, show, ValidationError } from '@sipfleet/contract';
-import { ChangesRequest, ChangesResponse, DryRunResponse } from '../api.ts';
+import { ChangesRequest, ChangesResponse, DryRunResponse } from '../api-changes.ts';
 import type { ResourceFault } from '../domain/validate.ts';
 import type { ExpectedChange, RecordedAnswer } from '../store/commit.ts';
 import type { AppDeps } from './deps.ts';

@@ -5,6 +5,7 @@ import type { Rollout, Verb } from '../domain/rollout.ts';
 import type { Fleet } from '../domain/rollout-gate.ts';
 import type { SecretSealer } from '../domain/secrets.ts';
 import type { Signer } from '../domain/signing.ts';
+import type { SnapshotArchive } from '../store/archive.ts';
 import type { CheckPlans } from '../store/check-plans.ts';
 import type { Commit } from '../store/commit.ts';
 import type { Current } from '../store/current.ts';
@@ -18,6 +19,7 @@ export interface AppDeps {
   commit: Commit;
   secrets: SecretSealer;
   signer: Signer;
+  archive: Pick<SnapshotArchive, 'keep' | 'find'>;
   /** Milliseconds since the epoch. */
   now: () => number;
   randomBytes: (length: number) => Uint8Array;

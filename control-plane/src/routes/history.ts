@@ -8,7 +8,8 @@ import {
   ValidationError,
 } from '@sipfleet/contract';
 import { z } from 'zod';
-import { DiffResponse, PageQuery, page, RevisionView, VersionView } from '../api.ts';
+import { PageQuery, page } from '../api.ts';
+import { DiffResponse, RevisionView, VersionView } from '../api-changes.ts';
 import type { AuditEntry } from '../audit-chain.ts';
 import type { ResourceVersion } from '../store/store.ts';
 import type { AppDeps } from './deps.ts';

@@ -21,6 +21,11 @@ test('the fleet: who is connected, who runs what it should, who refused it, and 
   const agent = await app.enrol();
   const key = (metric: keyof typeof CATALOGUE) => `${CATALOGUE[metric].name}{site="milan",agent="edge-1"}`;
   const before = await scrape(app);
+  const drifting = (series: Map<string, number>) =>
+    ['new', 'silent', 'refused', 'behind'].map((reason) =>
+      series.get(`sipfleet_control_plane_agents_drifting{site="milan",reason="${reason}"}`),
+    );
+  expect(drifting(before)).toEqual([1, 0, 0, 0]);
   expect([before.get(key('agentConnected')), before.get(key('agentCurrent'))]).toEqual([0, 0]);
   expect(before.has(key('agentLastReport'))).toBe(false);
 
@@ -30,9 +35,11 @@ test('the fleet: who is connected, who runs what it should, who refused it, and 
   await report(app, agent, { status: 'FAILED', etag, generation, reason: 'no such address', running: null });
   const refused = await scrape(app);
   expect([refused.get(key('agentRefuses')), refused.get(key('agentCurrent'))]).toEqual([1, 0]);
+  expect(drifting(refused)).toEqual([0, 0, 1, 0]);
   await report(app, agent, { status: 'APPLIED', etag, generation, running: etag });
   const after = await scrape(app);
   expect([after.get(key('agentRefuses')), after.get(key('agentCurrent'))]).toEqual([0, 1]);
+  expect(drifting(after)).toEqual([0, 0, 0, 0]);
   expect(after.get(key('agentConnected'))).toBe(1);
   expect(after.get(key('agentLastReport'))).toBeCloseTo(app.clock.now / 1000, 0);
   expect(after.get('sipfleet_control_plane_target_generation{site="milan"}')).toBe(generation);

@@ -1,5 +1,5 @@
 import { parseResource, type Resource, ValidationError } from '@sipfleet/contract';
-import { PlanRequest, PlanResponse } from '../api.ts';
+import { PlanRequest, PlanResponse } from '../api-changes.ts';
 import { affectedBy, type ResourceChange, validateSet } from '../domain/changes.ts';
 import { planChanges } from '../domain/plan.ts';
 import type { ResourceFault } from '../domain/validate.ts';

@@ -1,7 +1,8 @@
 import { KINDS, type Kind, type Resource, resourceName, show, ValidationError } from '@sipfleet/contract';
 import type { Context } from 'hono';
 import { z } from 'zod';
-import { DryRunResponse, PageQuery, page, StoredFarm, StoredSecret, StoredSite } from '../api.ts';
+import { PageQuery, page, StoredFarm, StoredSecret, StoredSite } from '../api.ts';
+import { DryRunResponse } from '../api-changes.ts';
 import type { StoredResource } from '../domain/configuration.ts';
 import { publicSpec } from '../domain/secrets.ts';
 import type { ResourceFault } from '../domain/validate.ts';

@@ -1,4 +1,4 @@
-import { RollbackRequest, RollbackResponse } from '../api.ts';
+import { RollbackRequest, RollbackResponse } from '../api-changes.ts';
 import type { AuditEntry } from '../audit-chain.ts';
 import { sameSpec } from '../domain/plan.ts';
 import type { ExpectedChange } from '../store/commit.ts';

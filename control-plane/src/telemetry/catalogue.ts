@@ -70,6 +70,13 @@ export const CATALOGUE = {
     labels: AGENT,
     unit: '1',
   },
+  agentsDrifting: {
+    name: 'sipfleet_control_plane_agents_drifting',
+    type: 'gauge',
+    help: 'Agents of a site that do not run what they should, by reason: new, silent, refused or behind. All are behind for seconds after a change.',
+    labels: ['site', 'reason'],
+    unit: '1',
+  },
   agentLastReport: {
     name: 'sipfleet_control_plane_agent_last_report_timestamp_seconds',
     type: 'gauge',

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { DRIFTS, driftOf } from '../domain/drift.ts';
 import type { AgentRecord } from '../domain/identity.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
 
@@ -22,6 +23,8 @@ interface Fleet {
   /** In the order of `agents`. */
   wanted: { etag: string }[];
 }
+
+const REASONS = DRIFTS.filter((drift) => drift !== 'none');
 
 type MetricKey = keyof typeof CATALOGUE;
 
@@ -74,17 +77,25 @@ export class ControlPlaneMetrics {
       'agentConnected',
       'agentCurrent',
       'agentRefuses',
+      'agentsDrifting',
       'agentLastReport',
     ] as const)
       this.#gauge(key).reset();
-    for (const [site, { generation }] of targets) this.#gauge('targetGeneration').set({ site }, generation);
-    for (const [i, { connected, name, site, report, lastReportAt }] of agents.entries()) {
+    for (const [site, { generation }] of targets) {
+      this.#gauge('targetGeneration').set({ site }, generation);
+      // Zeros too: an alert on a reason ends when it is nobody's.
+      for (const reason of REASONS) this.#gauge('agentsDrifting').set({ site, reason }, 0);
+    }
+    for (const [i, agent] of agents.entries()) {
+      const { connected, name, site, report, lastReportAt } = agent;
       const labels = { site, agent: name };
       const { etag } = wanted[i] as { etag: string };
       const snapshot = report?.snapshot;
       this.#gauge('agentConnected').set(labels, Number(connected));
       this.#gauge('agentCurrent').set(labels, Number(snapshot?.running === etag));
       this.#gauge('agentRefuses').set(labels, Number(snapshot?.status === 'FAILED' && snapshot.etag === etag));
+      const reason = driftOf(agent, { etag }, Date.now());
+      if (reason !== 'none') this.#gauge('agentsDrifting').inc({ site, reason });
       if (lastReportAt !== null) this.#gauge('agentLastReport').set(labels, Date.parse(lastReportAt) / 1000);
     }
   }
