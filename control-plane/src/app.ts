@@ -5,7 +5,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { agentRoutes } from './routes/agent.ts';
 import { agentSecretRoutes } from './routes/agent-secrets.ts';
 import { agentsRoutes } from './routes/agents.ts';
-import { auditRoute } from './routes/audit.ts';
+import { auditor, auditRoute } from './routes/audit.ts';
 import { changesRoute } from './routes/changes.ts';
 import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
@@ -48,6 +48,11 @@ export function createApp(deps: AppDeps): App {
     const length = c.req.header('content-length');
     if (length === undefined || c.req.header('transfer-encoding') !== undefined) return counted(c, next);
     return Number(length) > MAX_BODY ? tooLong() : next();
+  });
+
+  app.use(async (c, next) => {
+    c.set('audit', auditor(c, deps));
+    await next();
   });
 
   healthRoute(app, deps);

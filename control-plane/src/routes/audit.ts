@@ -1,8 +1,20 @@
+import { randomUUID } from 'node:crypto';
+import type { Context } from 'hono';
 import { AuditPage, AuditQuery } from '../api-changes.ts';
-import type { AppDeps } from './deps.ts';
+import type { AppDeps, Audit } from './deps.ts';
 import { operatorGuard } from './guards.ts';
 import { pagingOf } from './paging.ts';
 import { type App, addRoute } from './route.ts';
+import { sourceOf } from './writes.ts';
+
+/** Appends entries in the name of who asks. */
+export const auditor =
+  (c: Context, { store, now }: Pick<AppDeps, 'store' | 'now'>): Audit =>
+  async (entry) => {
+    const at = new Date(now()).toISOString();
+    const id = randomUUID().replaceAll('-', '');
+    await store.appendAudit({ id, at, source: sourceOf(c), revision: null, changes: [], ...entry });
+  };
 
 /** `GET /v1/audit`: the log as it is stored, with its hashes, so that who asks can verify it without trusting this server. */
 export function auditRoute(app: App, deps: AppDeps): void {

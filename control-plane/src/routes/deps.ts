@@ -52,7 +52,10 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+/** Writes an entry of the audit log about what changed no resource. */
+export type Audit = (entry: { actor: string; action: string; details: Record<string, string> }) => Promise<void>;
+
 /** What guards leave for handlers. */
 export interface AppEnv {
-  Variables: { operator: ApiToken; agent: AgentIdentity };
+  Variables: { audit: Audit; operator: ApiToken; agent: AgentIdentity };
 }

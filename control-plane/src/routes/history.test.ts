@@ -87,3 +87,28 @@ test('the audit log comes with its hashes: who asks can verify it', async () => 
   expect((await get('/v1/audit?order=newest-first&limit=1')).items[0]).toMatchObject({ sequence: 5 });
   expect((await t.ask('GET', '/v1/audit', { as: null })).status).toBe(401);
 });
+
+test('what changes no resource stands in the audit log too: invitations, agents that join and go, new signing keys', async () => {
+  const { agentId } = await t.enrol();
+  await t.ask('DELETE', `/v1/agents/${agentId}`);
+  await t.ask('POST', '/v1/signing-keys');
+  expect((await t.ask('DELETE', '/v1/agents/agt_none')).status).toBe(404);
+  expect((await t.ask('POST', '/v1/signing-keys', { as: 'viewer' })).status).toBe(403);
+  const { items, head } = await get('/v1/audit');
+  expect(items.slice(5)).toMatchObject([
+    {
+      sequence: 6,
+      actor: 'a-admin',
+      action: 'join-token.create',
+      revision: null,
+      details: { site: 'milan', ttl: '1h' },
+    },
+    { sequence: 7, actor: 'agent edge-1', action: 'agent.join' },
+    { sequence: 8, actor: 'a-admin', action: 'agent.revoke', details: { agent: agentId } },
+    { sequence: 9, actor: 'a-admin', action: 'signing-key.rotate', changes: [] },
+  ]);
+  expect(JSON.stringify(items)).not.toMatch(/sf[jt]_/);
+  const verifier = verifyChain();
+  for (const entry of items) verifier.take(entry);
+  expect(verifier.end(head).faults).toEqual([]);
+});

@@ -23,6 +23,8 @@ export interface RouteSpec<P, Q, B> {
   body?: z.ZodType<B>;
   /** Request headers that matter, with their meaning. */
   headers?: Record<string, string>;
+  /** Written to the audit log once the request has succeeded. Changes of resources are logged where they are stored. */
+  audit?: Audited<P, B>;
   answers: Record<number, { description: string; schema?: z.ZodType }>;
   problems: ProblemStatus[];
 }
@@ -31,6 +33,16 @@ export interface RouteInput<P, Q, B> {
   params: P;
   query: Q;
   body: B;
+}
+
+/** What the audit log says of a request. */
+export interface Audited<P, B> {
+  /** A word with a dot: `agent.revoke`. */
+  action: string;
+  /** Default: the operator who asks. */
+  actor?: (input: { params: P; body: B }) => string;
+  /** No secrets. */
+  details?: (input: { params: P; body: B }) => Record<string, string>;
 }
 
 const JSON_TYPE = 'application/json';
@@ -66,12 +78,20 @@ export function addRoute<P = unknown, Q = unknown, B = unknown>(
     const schema = schemas[result.target];
     if (!result.success && schema !== undefined) parseWith(schema, result.data);
   };
-  const handle = (c: Context<AppEnv>) =>
-    handler(c, {
+  const handle = async (c: Context<AppEnv>) => {
+    const input = {
       params: c.req.valid('param' as never) as P,
       query: c.req.valid('query' as never) as Q,
       body: c.req.valid('json' as never) as B,
-    });
+    };
+    const response = await handler(c, input);
+    const { audit } = spec;
+    if (audit !== undefined && response.status < 300) {
+      const actor = audit.actor?.(input) ?? c.get('operator').name;
+      await c.get('audit')({ actor, action: audit.action, details: audit.details?.(input) ?? {} });
+    }
+    return response;
+  };
   app.openapi(route, handle as never, refuse as never);
 }
 

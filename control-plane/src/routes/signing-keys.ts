@@ -28,6 +28,7 @@ export function signingKeyRoutes(app: App, deps: AppDeps): void {
       path: '/v1/signing-keys',
       summary: 'Rotate: make a new key, which signs from now on and which agents learn from the one before it',
       guard: operatorGuard(deps, 'admin'),
+      audit: { action: 'signing-key.rotate' },
       answers: { 201: { description: 'The new key', schema: SigningKeyView } },
       problems: [401, 403],
     },
