@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import { createAuthority } from '../../edge-agent/src/transport/certificates.fixture.ts';
 import { Agent, type SecretValues } from '../interop/agent.ts';
 import { Kamailio } from '../interop/kamailio.ts';
-import { Phone } from '../interop/phone.ts';
+import { Phone, type PhoneOptions } from '../interop/phone.ts';
 import { type LineTarget, type LineTransport, openLine, type PhoneLine } from '../interop/phone-line.ts';
 import { loopback } from '../netns/host.ts';
 import { freePort } from './loopback.ts';
@@ -18,7 +18,7 @@ export const PBX = '127.7.0.11';
 /** Holds the PBX's address. A block, since on one loopback address PBXs are told from phones by their port, and TCP gives them others. */
 const PBX_BLOCK = '127.7.0.10/31';
 export const DOMAIN = 'example.test';
-export const USERS = { bonnie: 'parker', clyde: 'barrow' };
+export const USERS = { bonnie: 'parker', clyde: 'barrow', blanche: 'caldwell' };
 
 export const authority = createAuthority('Bridge CA');
 
@@ -30,7 +30,11 @@ export interface Bridge {
   target(transport: LineTransport): LineTarget;
   line(transport: LineTransport, more?: Partial<LineTarget>): Promise<PhoneLine>;
   /** A registered phone. */
-  phone(user: keyof typeof USERS, transport: LineTransport, more?: Partial<LineTarget>): Promise<Phone>;
+  phone(
+    user: keyof typeof USERS,
+    transport: LineTransport,
+    more?: Partial<LineTarget> & Pick<PhoneOptions, 'reliable'>,
+  ): Promise<Phone>;
 }
 
 export interface BridgeOptions {
@@ -93,8 +97,8 @@ export async function startBridge({ workers, towards = 'udp', streams = {} }: Br
     onTestFinished(() => opened.close());
     return opened;
   };
-  const phone: Bridge['phone'] = async (user, transport, more) => {
-    const made = new Phone(await line(transport, more), { user, password: USERS[user], domain: DOMAIN });
+  const phone: Bridge['phone'] = async (user, transport, { reliable = false, ...more } = {}) => {
+    const made = new Phone(await line(transport, more), { user, password: USERS[user], domain: DOMAIN, reliable });
     const statuses = await made.register();
     if (statuses.join() !== '401,200') throw new Error(`REGISTER of ${user} over ${transport}: ${statuses}`);
     return made;

@@ -101,6 +101,20 @@ export class Baresip {
     this.#send('hangup');
   }
 
+  /** By a re-INVITE. */
+  hold(): void {
+    this.#send('hold');
+  }
+
+  resume(): void {
+    this.#send('resume');
+  }
+
+  /** Has the other side call somebody else (REFER). */
+  transfer(uri: string): void {
+    this.#send('transfer', uri);
+  }
+
   get log(): string {
     return this.#phone.output + this.#channel.output;
   }

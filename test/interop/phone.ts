@@ -1,32 +1,30 @@
 import { createHash } from 'node:crypto';
 import { readMessage, value, values, type WireMessage } from '../netns/wire.ts';
+import { asCaller, type Dialog, isReliable, type Message, tagOf, uriOf } from './phone-dialog.ts';
 import { type PhoneLine, within } from './phone-line.ts';
-
-type Message = ReturnType<typeof readMessage>;
 
 export interface PhoneOptions {
   user: string;
   password: string;
   domain: string;
+  /** Rings with a provisional response that is to be acknowledged (RFC 3262), where the caller understands that. */
+  reliable?: boolean;
 }
 
 /** One established call, as one side of it sees it. */
 export interface Call {
   /** The INVITE that made it, as it was received; of the caller: as it was answered. */
   readonly first: Message;
+  /** `CALL-ID;to-tag=…;from-tag=…` as the other side reads it (RFC 3891). */
+  readonly replaces: string;
+  /** A request within it; resolves with the final answer. An INVITE's is acknowledged. */
+  ask(method: string, lines?: string[]): Promise<Message>;
+  /** Resolves with the first request of a method that came in within it, which was answered with 200. */
+  takes(method: string): Promise<Message>;
   /** Ends it; resolves with the answer to the BYE. */
   hangUp(): Promise<Message>;
   /** Resolves when the other side has ended it. */
   ended(): Promise<void>;
-}
-
-interface Dialog {
-  callId: string;
-  local: string;
-  remote: string;
-  target: string;
-  route: string[];
-  sequence: number;
 }
 
 /**
@@ -82,23 +80,19 @@ export class Phone {
   }
 
   /** Calls a user, with credentials where asked for. */
-  async call(callee: string): Promise<Call> {
+  async call(callee: string, lines: string[] = []): Promise<Call> {
     const { user, domain } = this.#options;
     const uri = `sip:${callee}@${domain}`;
     const id = this.#id('call');
     const local = `<sip:${user}@${domain}>;tag=${id}`;
-    const answers = await this.#authenticated('INVITE', uri, id, local, `<${uri}>`, [`Contact: ${this.contact}`]);
+    const extra = [`Contact: ${this.contact}`, ...(this.#options.reliable ? ['Supported: 100rel'] : []), ...lines];
+    const answers = await this.#authenticated('INVITE', uri, id, local, `<${uri}>`, extra);
     const ok = answers.at(-1) as Message;
     if (ok.status !== 200) throw new Error(`${ok.startLine} to the INVITE of ${user} for ${callee}`);
-    const dialog: Dialog = {
-      callId: id,
-      local,
-      remote: value(ok, 'to'),
-      target: uriOf(value(ok, 'contact')),
-      route: values(ok, 'record-route').reverse(),
-      sequence: Number.parseInt(value(ok, 'cseq'), 10),
-    };
+    const dialog = asCaller(ok);
     this.#inDialog('ACK', dialog, dialog.sequence);
+    // The PRACKs counted on.
+    dialog.sequence += this.received.filter((m) => isReliable(m) && value(m, 'call-id') === id).length;
     return this.#asCall(ok, dialog);
   }
 
@@ -127,15 +121,25 @@ export class Phone {
   }
 
   #asCall(first: Message, dialog: Dialog): Call {
+    const ask = async (method: string, lines: string[] = []) => {
+      const sequence = ++dialog.sequence;
+      this.#inDialog(method, dialog, sequence, [`Contact: ${this.contact}`, ...lines]);
+      const answer = await this.#final(dialog.callId, `${sequence} ${method}`);
+      if (method === 'INVITE') this.#inDialog('ACK', dialog, sequence);
+      return answer;
+    };
+    const takes = (method: string) =>
+      this.#sees(() =>
+        this.#requests(method).find((m) => value(m, 'call-id') === dialog.callId && value(m, 'to').includes('tag=')),
+      );
     return {
       first,
-      hangUp: () => {
-        const sequence = ++dialog.sequence;
-        this.#inDialog('BYE', dialog, sequence);
-        return this.#final(dialog.callId, `${sequence} BYE`);
-      },
+      replaces: `${dialog.callId};to-tag=${tagOf(dialog.remote)};from-tag=${tagOf(dialog.local)}`,
+      ask,
+      takes,
+      hangUp: () => ask('BYE'),
       ended: async () => {
-        await this.#sees(() => this.#requests('BYE').find((m) => value(m, 'call-id') === dialog.callId));
+        await takes('BYE');
       },
     };
   }
@@ -194,7 +198,12 @@ export class Phone {
     return `${name}: Digest username="${user}", realm="${of('realm')}", nonce="${of('nonce')}", uri="${uri}", response="${response}"`;
   }
 
-  #inDialog(method: string, { local, remote, target, route, callId }: Dialog, sequence: number): void {
+  #inDialog(
+    method: string,
+    { local, remote, target, route, callId }: Dialog,
+    sequence: number,
+    lines: string[] = [],
+  ): void {
     const routes = route.map((r) => `Route: ${r}`);
     this.#send(method, target, [
       ...routes,
@@ -202,6 +211,7 @@ export class Phone {
       `To: ${remote}`,
       `Call-ID: ${callId}`,
       `CSeq: ${sequence} ${method}`,
+      ...lines,
     ]);
   }
 
@@ -246,11 +256,26 @@ export class Phone {
     else if (message.method === 'BYE') this.ended.add(callId);
     const invite = message.method === 'ACK' ? this.#answered.get(callId) : undefined;
     if (invite && this.#answered.delete(callId)) this.calls.push(this.#taken(invite));
-    if (message.method === 'INVITE' && !value(message, 'to').includes('tag=')) {
-      this.#answer(message, '180 Ringing');
-      this.#answer(message, '200 OK');
-    } else if (message.method !== '' && message.method !== 'ACK') this.#answer(message, '200 OK');
+    if (message.method === 'INVITE' && !value(message, 'to').includes('tag=')) this.#ring(message);
+    else if (message.method !== '' && message.method !== 'ACK') this.#answer(message, '200 OK');
+    if (message.method === 'PRACK')
+      // Acknowledged: now the call itself may be answered (RFC 3262 §3).
+      this.#answer(this.#requests('INVITE').find((m) => value(m, 'call-id') === value(message, 'call-id'))!, '200 OK');
+    if (isReliable(message)) this.#acknowledgeProvisional(message);
     for (const look of [...this.#watchers]) look();
+  }
+
+  #ring(invite: Message): void {
+    if (this.#options.reliable && value(invite, 'supported').includes('100rel'))
+      return this.#answer(invite, '183 Session Progress', ['Require: 100rel', 'RSeq: 7']);
+    this.#answer(invite, '180 Ringing');
+    this.#answer(invite, '200 OK');
+  }
+
+  #acknowledgeProvisional(progress: Message): void {
+    const dialog = asCaller(progress);
+    const rack = `RAck: ${value(progress, 'rseq')} ${value(progress, 'cseq')}`;
+    this.#inDialog('PRACK', dialog, dialog.sequence + 1, [rack]);
   }
 
   #answeredTo(request: Message): string {
@@ -258,7 +283,7 @@ export class Phone {
     return to.includes('tag=') ? to : `${to};tag=answered-${value(request, 'call-id').length}`;
   }
 
-  #answer(request: Pick<WireMessage, 'headers' | 'method'>, status: string): void {
+  #answer(request: Pick<WireMessage, 'headers' | 'method'>, status: string, extra: string[] = []): void {
     const copied = ['via', 'record-route'].flatMap((name) => values(request, name).map((v) => `${name}: ${v}`));
     const lines = [
       `SIP/2.0 ${status}`,
@@ -266,10 +291,9 @@ export class Phone {
       ...['from', 'call-id', 'cseq'].map((name) => `${name}: ${value(request, name)}`),
       `To: ${this.#answeredTo(request as Message)}`,
       `Contact: ${this.contact}`,
+      ...extra,
       'Content-Length: 0',
     ];
     this.#line.send(`${lines.join('\r\n')}\r\n\r\n`);
   }
 }
-
-const uriOf = (contact: string): string => /<([^>]+)>/.exec(contact)?.[1] ?? contact;
