@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { z } from 'zod';
 import { CREATE, milan, problemOf, type TestApp, testApp } from './routes/app.fixture.ts';
 
 let t: TestApp;
@@ -102,6 +103,39 @@ test('the log holds requests and no secrets', async () => {
   expect(log).toContain('"path":"/v1/sites/milan","status":201');
   expect(log).not.toMatch(/sft_|sfj_/);
   expect(log).not.toContain(jwt);
+});
+
+test('every operation of the OpenAPI document has examples, and its own schemas accept them', async () => {
+  type Content = Record<string, { schema: z.ZodType; example?: unknown }>;
+  interface Route {
+    method: string;
+    path: string;
+    request?: { body?: { content: Content } };
+    responses: Record<string, { content?: Content }>;
+  }
+  const routes = testApp().app.openAPIRegistry.definitions.flatMap((d) =>
+    d.type === 'route' ? [d.route as never as Route] : [],
+  );
+  expect(routes.length).toBeGreaterThan(40);
+  const faults: string[] = [];
+  for (const { method, path, request, responses } of routes) {
+    const successes = Object.entries(responses).filter(([status]) => status < '300');
+    for (const content of [request?.body?.content, ...successes.map(([, response]) => response.content)])
+      for (const { schema, example } of Object.values(content ?? {})) {
+        const read = schema.safeParse(example);
+        if (example === undefined) faults.push(`${method} ${path}: give an example in routes/examples.ts`);
+        else if (!read.success) faults.push(`${method} ${path}: ${read.error.message}`);
+      }
+  }
+  expect(faults).toEqual([]);
+  const { body } = await testApp().ask('GET', '/v1/openapi.json', { as: null });
+  expect(body.openapi).toBe('3.1.0');
+  expect(body.paths['/v1/farms/{name}'].put.requestBody.content['application/json'].example).toMatchObject({
+    kind: 'Farm',
+  });
+  expect(Object.keys(body.paths['/v1/farms/{name}'].put.responses)).toEqual(
+    expect.arrayContaining(['413', '415', '422', '428']),
+  );
 });
 
 test('a body that is not JSON as it stands is 415, and says what is allowed', async () => {

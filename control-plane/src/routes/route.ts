@@ -6,6 +6,7 @@ import { createMiddleware } from 'hono/factory';
 import type { z } from 'zod';
 import { Problem } from '../api.ts';
 import type { AppEnv } from './deps.ts';
+import { EXAMPLES } from './examples.ts';
 import { ProblemError, type ProblemStatus } from './problems.ts';
 
 export type App = OpenAPIHono<AppEnv>;
@@ -58,10 +59,13 @@ export function addRoute<P = unknown, Q = unknown, B = unknown>(
   handler: (c: Context<AppEnv>, input: RouteInput<P, Q, B>) => Response | Promise<Response>,
 ): void {
   const { params, query, body } = spec;
+  const example = EXAMPLES[`${spec.method} ${spec.path}`];
   const request = {
     ...(params === undefined ? {} : { params }),
     ...(query === undefined ? {} : { query }),
-    ...(body === undefined ? {} : { body: { required: true, content: { [JSON_TYPE]: { schema: body } } } }),
+    ...(body === undefined
+      ? {}
+      : { body: { required: true, content: { [JSON_TYPE]: { schema: body, example: example?.request } } } }),
   };
   const route = createRoute({
     method: spec.method,
@@ -71,7 +75,7 @@ export function addRoute<P = unknown, Q = unknown, B = unknown>(
     middleware: [...(spec.guard ? [spec.guard.middleware] : []), ...(body === undefined ? [] : [requireJson])],
     ...(spec.headers === undefined ? {} : { parameters: headerParameters(spec.headers) }),
     request: request as never,
-    responses: responsesOf(spec),
+    responses: responsesOf(spec, example?.answer),
   });
   const schemas: Record<string, z.ZodType | undefined> = { param: params, query, json: body };
   const refuse = (result: { success: boolean; target: string; data?: unknown }) => {
@@ -116,14 +120,24 @@ const headerParameters = (headers: Record<string, string>) =>
     schema: { type: 'string' as const },
   }));
 
-function responsesOf({ answers, problems }: Pick<RouteSpec<unknown, unknown, unknown>, 'answers' | 'problems'>) {
+function responsesOf(
+  {
+    answers,
+    problems,
+    body,
+  }: Pick<RouteSpec<unknown, unknown, unknown>, 'answers' | 'body'> & { problems: ProblemStatus[] },
+  example: unknown,
+) {
   const answered = Object.entries(answers).map(([status, { description, schema }]) => [
     status,
-    schema === undefined ? { description } : { description, content: { [JSON_TYPE]: { schema } } },
+    schema === undefined ? { description } : { description, content: { [JSON_TYPE]: { schema, example } } },
   ]);
-  const refused = problems.map((status) => [
-    status,
-    { description: STATUS_CODES[status], content: { 'application/problem+json': { schema: Problem } } },
-  ]);
+  const ofBody: ProblemStatus[] = body === undefined ? [] : [400, 413, 415, 422];
+  const refused = [...new Set([...problems, ...ofBody])]
+    .sort()
+    .map((status) => [
+      status,
+      { description: STATUS_CODES[status], content: { 'application/problem+json': { schema: Problem } } },
+    ]);
   return Object.fromEntries([...answered, ...refused]);
 }
