@@ -36,10 +36,15 @@ export class ControlPlane {
   }
 
   /** `sipfleet apply` of these resources. */
-  async apply(...resources: object[]): Promise<void> {
+  apply(...resources: object[]): Promise<void> {
+    return this.applyWith([], ...resources);
+  }
+
+  /** The same with options, such as `--rollout canary`. */
+  async applyWith(options: readonly string[], ...resources: object[]): Promise<void> {
     // A YAML stream of JSON documents: JSON is YAML.
     writeFileSync(join(this.#directory, 'apply.yaml'), resources.map((r) => JSON.stringify(r)).join('\n---\n'));
-    await this.run('apply', '-f', 'apply.yaml');
+    await this.run('apply', '-f', 'apply.yaml', ...options);
   }
 
   /** As by a power cut. */
