@@ -28,15 +28,40 @@ const publicKey = z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed2551
 /** RFC 8037: a public key that Secrets are sealed to. */
 const sealKey = z.strictObject({ kty: z.literal('OKP'), crv: z.literal('X25519'), x: point });
 
-/** `POST /v1/agents/enrol`: a one-time join token buys an identity. */
-export const EnrolRequest = z.strictObject({
-  joinToken: z.string().min(1).max(200),
-  name: resourceName,
-  publicKey,
-  /** Left out by agents of before there were Secrets; they bring it by `PUT /v1/agent/keys`. */
-  sealKey: sealKey.optional(),
-  version: z.string().max(50),
+/**
+ * A request to AWS STS, `GetCallerIdentity`, that an agent has signed with the credentials of its instance role and not sent: the control
+ * plane sends it, and so learns whose credentials they are. The agent's keys are signed with it, by {@link IAM_HEADERS}.
+ */
+export const IamProof = z.strictObject({
+  url: z.string().max(200),
+  body: z.string().max(200),
+  headers: z.record(z.string().max(100), z.string().max(4000)),
 });
+export type IamProof = z.infer<typeof IamProof>;
+
+/** Signed headers of an {@link IamProof}: for whom it is, and the keys of the agent that it is good for ({@link iamKeys}). */
+export const IAM_HEADERS = { audience: 'x-sipfleet-audience', keys: 'x-sipfleet-keys' } as const;
+export const IAM_BODY = 'Action=GetCallerIdentity&Version=2011-06-15';
+
+/** What stands in the signed header: so a proof that somebody else got hold of enrols no key but the one it was made for. */
+export const iamKeys = (publicKey: { x: string }, seal: { x: string } | undefined): string =>
+  `${publicKey.x}.${seal?.x ?? ''}`;
+
+/** `POST /v1/agents/enrol`: a one-time join token, or the proof of an IAM role, buys an identity. */
+export const EnrolRequest = z
+  .strictObject({
+    joinToken: z.string().min(1).max(200).optional(),
+    iam: IamProof.optional(),
+    name: resourceName,
+    publicKey,
+    /** Left out by agents of before there were Secrets; they bring it by `PUT /v1/agent/keys`. */
+    sealKey: sealKey.optional(),
+    version: z.string().max(50),
+  })
+  .refine(({ joinToken, iam }) => (joinToken === undefined) !== (iam === undefined), {
+    path: ['joinToken'],
+    error: 'either a join token or the proof of an IAM role',
+  });
 export type EnrolRequest = z.infer<typeof EnrolRequest>;
 
 /** `PUT /v1/agent/keys`: what Secrets shall be sealed to from now on. */

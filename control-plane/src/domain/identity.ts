@@ -6,14 +6,27 @@ export type Role = (typeof ROLES)[number];
 
 export const allows = (role: Role, needed: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needed);
 
-/** An operator's token as it is stored. */
-export interface ApiToken {
-  /** SHA-256 as hex: the token itself is never stored. */
-  readonly hash: string;
+/** Somebody who may ask for something, however they proved who they are. */
+export interface Operator {
+  /** Stands in the audit log. */
   readonly name: string;
   readonly role: Role;
-  readonly createdAt: string;
+  /** What it may change concerns these sites alone; null: all. Reading is not bounded. */
+  readonly sites: readonly string[] | null;
 }
+
+/** An operator's token as it is stored. */
+export interface ApiToken extends Operator {
+  /** SHA-256 as hex: the token itself is never stored. */
+  readonly hash: string;
+  readonly createdAt: string;
+  /** RFC 3339; null: it does not expire. */
+  readonly expiresAt: string | null;
+}
+
+/** Those of `sites` that are beyond what the operator may change. */
+export const beyond = ({ sites: scope }: Pick<Operator, 'sites'>, sites: readonly string[]): string[] =>
+  scope === null ? [] : sites.filter((site) => !scope.includes(site));
 
 /** A one-time invitation of an agent as it is stored. */
 export interface JoinToken {
