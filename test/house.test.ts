@@ -68,10 +68,11 @@ const HOUSES: House[] = [
     wiring: ['server.ts', 'app.ts', 'compose.ts', 'lambda'],
     rooms: {
       // The shapes of the HTTP API, shared by both of its ends.
+      'api-access.ts': [],
       'api-rollouts.ts': [],
       'api-changes.ts': ['api.ts', 'api-rollouts.ts'],
       'api.ts': [],
-      'client.ts': ['api.ts', 'api-changes.ts', 'api-rollouts.ts'],
+      'client.ts': ['api.ts', 'api-access.ts', 'api-changes.ts', 'api-rollouts.ts'],
       // Hashes of the audit log: made by the store, verified by who reads it.
       'audit-chain.ts': [],
       domain: [],
@@ -87,13 +88,14 @@ const HOUSES: House[] = [
         'auth',
         'api.ts',
         'api-changes.ts',
+        'api-access.ts',
         'api-rollouts.ts',
         'audit-chain.ts',
         'type store',
         'type telemetry',
       ],
       // `up` and `control-plane` run the local server in their own process.
-      cli: ['client.ts', 'api.ts', 'api-changes.ts', 'api-rollouts.ts', 'audit-chain.ts', 'server.ts'],
+      cli: ['client.ts', 'api.ts', 'api-access.ts', 'api-changes.ts', 'api-rollouts.ts', 'audit-chain.ts', 'server.ts'],
     },
     contract: [
       'domain',
@@ -106,6 +108,7 @@ const HOUSES: House[] = [
       'client.ts',
       'api.ts',
       'api-changes.ts',
+      'api-access.ts',
       'api-rollouts.ts',
       'audit-chain.ts',
     ],

@@ -20,6 +20,7 @@ import { rolloutRoutes } from './routes/rollouts.ts';
 import { type App, addRoute } from './routes/route.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { signingKeyRoutes } from './routes/signing-keys.ts';
+import { tokenRoutes } from './routes/tokens.ts';
 import { ControlPlaneMetrics } from './telemetry/metrics.ts';
 
 /** Longest request body in bytes. */
@@ -71,6 +72,7 @@ export function createApp(deps: AppDeps): App {
   rolloutRoutes(app, deps);
   rollbackRoute(app, deps);
   signingKeyRoutes(app, deps);
+  tokenRoutes(app, deps);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'operator', {
     type: 'http',

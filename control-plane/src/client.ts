@@ -22,6 +22,7 @@ import type {
   RollbackPlan,
   VersionView,
 } from './api-changes.ts';
+import type { TokenMade, TokenRequest, TokenView } from './api-access.ts';
 import type { RolloutRequest, RolloutView } from './api-rollouts.ts';
 
 /** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */
@@ -102,6 +103,10 @@ export interface Client {
   /** Pages of the audit log with where the log ends. */
   audit(query?: { order?: 'oldest-first' | 'newest-first'; limit?: number }): AsyncGenerator<AuditPage>;
   createJoinToken(site: string, ttl?: string): Promise<JoinTokenResponse>;
+  createToken(request: TokenRequest): Promise<TokenMade>;
+  listTokens(): Promise<TokenView[]>;
+  /** By name or id. */
+  revokeToken(name: string): Promise<void>;
   listAgents(): Promise<AgentView[]>;
   revokeAgent(agentId: string): Promise<void>;
   /** What an agent runs beside what it should. */
@@ -203,6 +208,11 @@ export function createClient(options: ClientOptions): Client {
     async createJoinToken(site, ttl) {
       const body = ttl === undefined ? { site } : { site, ttl };
       return (await request('POST', '/v1/join-tokens', body)).body as JoinTokenResponse;
+    },
+    createToken: async (wanted) => (await request('POST', '/v1/tokens', wanted)).body as TokenMade,
+    listTokens: async () => ((await request('GET', '/v1/tokens')).body as Page<TokenView>).items,
+    async revokeToken(name) {
+      await request('DELETE', `/v1/tokens/${encodeURIComponent(name)}`);
     },
     listAgents: () => listAll<AgentView>('/v1/agents'),
     async revokeAgent(agentId) {

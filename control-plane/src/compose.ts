@@ -13,7 +13,7 @@ import { createSigner } from './vault/signer.ts';
 import { createVault } from './vault/vault.ts';
 
 /** Where the control plane runs: one process with its own push connections, or Lambda with API Gateway's. */
-export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSince'> {
+export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSince'>, Pick<AppDeps, 'oidc' | 'iam'> {
   store: Store;
   /** For snapshots that are too large for the store; without one these are not kept. */
   objects?: ObjectStore;
@@ -40,7 +40,7 @@ export interface Plane {
 
 /** The control plane, the same on every platform. */
 export function compose(platform: Platform): Plane {
-  const { store, objects, keys, hub, onCommit, reported, now, randomBytes, log, ...watching } = platform;
+  const { store, objects, keys, hub, onCommit, reported, oidc, iam, now, randomBytes, log, ...watching } = platform;
   const current = createCurrent(store);
   const secrets = createVault(keys);
   const signer = createSigner({ store, keys, now });

@@ -7,11 +7,13 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import { type AdminToken, ensureAdminToken } from './auth/admin-token.ts';
 import { authenticateAgent } from './auth/agent.ts';
+import { askSts } from './auth/iam.ts';
+import { createOidc, type OidcOptions } from './auth/oidc.ts';
 import { compose } from './compose.ts';
 import { createHub } from './push/hub.ts';
 import { createDrain } from './push/outbox.ts';
 import { attachPush } from './push/upgrade.ts';
-import type { Log } from './routes/deps.ts';
+import type { IamJoin, Log } from './routes/deps.ts';
 import { openDynamoStore } from './store/dynamo.ts';
 import { createTable } from './store/dynamo-table.ts';
 import { objectDirectory } from './store/object-directory.ts';
@@ -39,6 +41,10 @@ export interface ControlPlaneOptions {
   dataDir: string;
   /** The key that Secrets and signing keys are sealed with stays in AWS KMS. `keyId`: an id, ARN or alias/NAME. */
   kms?: { keyId: string; region?: string /** Of something that speaks like KMS. */; endpoint?: string };
+  /** Undefined: operators come with API tokens alone. */
+  oidc?: Omit<OidcOptions, 'fetch'> | undefined;
+  /** Undefined: agents come with join tokens alone. */
+  iam?: Omit<IamJoin, 'ask'> | undefined;
   /** pino. */
   logger: Log;
 }
@@ -78,6 +84,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     onCommit: drain.wake,
     changed: hub.scheduleChanged,
     reported: () => ticker.reported(),
+    oidc: options.oidc && createOidc(options.oidc),
+    iam: options.iam && { ...options.iam, ask: askSts() },
     listeningSince: now(),
     now,
     randomBytes,

@@ -8,7 +8,8 @@ import { createProber } from './health/probers.ts';
 import type { CheckView } from './health/schedule.ts';
 import { CheckLink } from './link/check-link.ts';
 import { ControlPlaneClient } from './link/client.ts';
-import { enrol, type Identity, loadIdentity } from './link/identity.ts';
+import { awsCredentials, iamProof } from './link/iam.ts';
+import { type EnrolOptions, enrol, type Identity, loadIdentity } from './link/identity.ts';
 import { Link } from './link/link.ts';
 import { PushSocket } from './link/push.ts';
 import { SecretKeeper } from './link/secret-keeper.ts';
@@ -103,15 +104,10 @@ export class Agent {
     return this.#closing;
   }
 
-  #enrol(source: { base: URL; joinToken: string | undefined }): Promise<Identity> {
+  #enrol(source: Joining): Promise<Identity> {
     const { data, name } = this.#options;
-    if (source.joinToken === undefined)
-      throw new AgentError(
-        'USAGE',
-        `no identity in ${data} yet: give --join-token TOKEN (or SIPFLEET_JOIN_TOKEN) once`,
-      );
-    const { joinToken, base } = source;
-    return enrol({ data, base, joinToken, name, version: VERSION, signal: this.#stop.signal, log: this.#log });
+    const proof = proofOf(source, data);
+    return enrol({ data, base: source.base, proof, name, version: VERSION, signal: this.#stop.signal, log: this.#log });
   }
 
   /** Starts data threads and the local HTTP; there is nothing to serve yet. */
@@ -336,4 +332,23 @@ async function runCheck(
   const last = await runtime.runCheck(farm, backend, check);
   const view = runtime.checks().find((c) => c.farm === farm && c.backend === backend && c.check === check);
   return last && view ? checkReport(view, last) : null;
+}
+
+type Joining = Extract<AgentOptions['source'], { kind: 'control-plane' }>;
+
+/** What the first start is paid with. Throws AgentError USAGE where there is nothing. */
+function proofOf(
+  { joinToken, iamRegion: region, iamAudience: audience }: Joining,
+  data: string,
+): EnrolOptions['proof'] {
+  if (joinToken !== undefined) return { joinToken };
+  if (region === undefined)
+    throw new AgentError(
+      'USAGE',
+      `no identity in ${data} yet: give --join-token TOKEN (or SIPFLEET_JOIN_TOKEN) or --iam-join REGION once`,
+    );
+  return {
+    iam: async ({ publicKey, sealKey }) =>
+      iamProof({ audience, publicKey, sealKey, credentials: await awsCredentials(), region, at: new Date() }),
+  };
 }

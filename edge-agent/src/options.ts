@@ -22,7 +22,14 @@ export interface AgentOptions {
         /** The other agents of the site. */
         readonly peers: readonly PeerAgent[];
       }
-    | { readonly kind: 'control-plane'; readonly base: URL; readonly joinToken: string | undefined };
+    | {
+        readonly kind: 'control-plane';
+        readonly base: URL;
+        readonly joinToken: string | undefined;
+        /** The AWS region whose STS vouches for this instance's role; undefined: it joins by token. */
+        readonly iamRegion: string | undefined;
+        readonly iamAudience: string;
+      };
   readonly data: string;
   readonly name: string;
   /** Address of listeners that name none. */
@@ -39,6 +46,8 @@ export interface AgentOptions {
 interface Flags extends PushFlags, RecorderFlags {
   controlPlane?: URL;
   joinToken?: string;
+  iamJoin?: string;
+  iamAudience: string;
   snapshot?: string;
   secrets?: string;
   data: string;
@@ -56,6 +65,8 @@ const EXAMPLES = `
 Examples:
   Join a fleet; from the second start on the identity in --data is enough:
     $ sipfleet-agent --control-plane https://sipfleet.example.com --join-token sfj_...
+  Join by the role of an EC2 instance, without a token:
+    $ sipfleet-agent --control-plane https://sipfleet.example.com --iam-join eu-south-1
   Run one snapshot file without a control plane; SIGHUP reads it again:
     $ sipfleet-agent --snapshot farm.json --address 192.0.2.10
   Push metrics as well, to a collector and to Prometheus:
@@ -70,6 +81,13 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     .version(version)
     .option('--control-plane <url>', 'where the control plane is', httpUrl)
     .addOption(new Option('--join-token <token>', 'one-time token for the first start').env('SIPFLEET_JOIN_TOKEN'))
+    .addOption(
+      new Option(
+        '--iam-join <region>',
+        'instead of a token, for the first start: by the AWS role of this instance',
+      ).argParser(region),
+    )
+    .option('--iam-audience <name>', 'with --iam-join: as the control plane has it', 'sipfleet')
     .option('--snapshot <file>', 'run this snapshot (JSON) without a control plane')
     .option('--secrets <file>', 'values of the Secrets that --snapshot names (JSON: {name: {key: value}})')
     .option('--data <dir>', 'where identity and last known good snapshots are kept', './var/agent')
@@ -132,6 +150,8 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
 function sourceOf({
   controlPlane,
   joinToken,
+  iamJoin: iamRegion,
+  iamAudience,
   snapshot,
   secrets,
   number,
@@ -144,7 +164,9 @@ function sourceOf({
     throw new AgentError('USAGE', '--secrets goes with --snapshot: a control plane sends its own');
   if (controlPlane && peers.length > 0)
     throw new AgentError('USAGE', '--peer goes with --snapshot: a control plane tells who is there');
-  if (controlPlane) return { kind: 'control-plane', base: controlPlane, joinToken };
+  if (joinToken !== undefined && iamRegion !== undefined)
+    throw new AgentError('USAGE', '--join-token and --iam-join exclude each other: give one of them');
+  if (controlPlane) return { kind: 'control-plane', base: controlPlane, joinToken, iamRegion, iamAudience };
   if (snapshot !== undefined) return { kind: 'file', path: snapshot, secrets, number: number ?? numberOf(name), peers };
   throw new AgentError('USAGE', 'nothing to run: give --control-plane URL or --snapshot FILE (see --help)');
 }
@@ -153,6 +175,12 @@ function httpUrl(text: string): URL {
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
     throw new InvalidArgumentError('Allowed: an http or https URL, such as https://sipfleet.example.com.');
   return baseUrl(text);
+}
+
+function region(text: string): string {
+  if (!/^[a-z]{2}(-[a-z]+)+-\d$/.test(text))
+    throw new InvalidArgumentError('Allowed: an AWS region, such as eu-south-1.');
+  return text;
 }
 
 function named(text: string): string {

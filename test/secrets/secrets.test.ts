@@ -72,7 +72,7 @@ async function startAgent(): Promise<Link> {
     (await enrol({
       data: agentData(),
       base,
-      joinToken: (await client.createJoinToken('milan')).token,
+      proof: { joinToken: (await client.createJoinToken('milan')).token },
       name: 'edge-1',
       version: '1',
       signal: stop.signal,

@@ -35,9 +35,16 @@ export async function ensureAdminToken({ store, dataDir, now, randomBytes }: Adm
     );
   const hash = hashSecret(adminToken);
   if ((await store.apiToken(hash)) === undefined)
-    await store.putApiToken({ hash, name: 'local-admin', role: 'admin', createdAt: new Date(now()).toISOString() });
+    await store.putApiToken({ hash, ...firstAdmin('local-admin', now()) });
   return { adminToken, created };
 }
+
+/** May everything, everywhere, for ever: with it the others are made. */
+export const firstAdmin = (name: string, now: number): Omit<ApiToken, 'hash'> => ({
+  ...{ name, role: 'admin', sites: null },
+  createdAt: new Date(now).toISOString(),
+  expiresAt: null,
+});
 
 /** False: the file exists. */
 async function writeNew(file: string, text: string): Promise<boolean> {

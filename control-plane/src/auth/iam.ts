@@ -24,6 +24,7 @@ const HOST = /^sts(\.[a-z]{2}(-[a-z]+)+-\d)?\.amazonaws\.com(\.cn)?$/;
 const FORWARDED = [
   'authorization',
   'content-type',
+  'x-amz-content-sha256',
   'x-amz-date',
   'x-amz-security-token',
   ...Object.values(IAM_HEADERS),
@@ -55,6 +56,8 @@ export function verifyIamProof(proof: IamProof, { audience, publicKey, sealKey, 
   if (proof.body !== IAM_BODY) refuse(`its body is not ${IAM_BODY}`);
   const signed = signedHeaders(headers.authorization ?? '');
   for (const name of SIGNED) if (!signed.includes(name)) refuse(`the header ${name} is not signed`);
+  const foreign = signed.find((name) => name !== 'host' && !FORWARDED.includes(name));
+  if (foreign !== undefined) refuse(`the header ${foreign} is signed, and is not passed on`);
   if (headers[IAM_HEADERS.audience] !== audience)
     refuse(
       `it is for the audience ${JSON.stringify(headers[IAM_HEADERS.audience])}, not for ${JSON.stringify(audience)}`,

@@ -3,10 +3,15 @@ import type { ApiToken, Role } from '../domain/identity.ts';
 import { authenticateOperator } from './operator.ts';
 import { hashSecret, newAgentId, newSecret } from './secret.ts';
 
+let now = Date.parse('2026-01-02T03:04:04Z');
 const secret = newSecret('sft_', (length) => new Uint8Array(length).fill(5));
-const stored = (role: Role): ApiToken => ({ hash: hashSecret(secret), name: 'ci', role, createdAt: '' });
+const stored = (role: Role): ApiToken => ({
+  ...{ hash: hashSecret(secret), name: 'ci', role, sites: null, createdAt: '' },
+  expiresAt: '2026-01-02T03:04:05Z',
+});
 const store = (role: Role) => ({
   apiToken: async (hash: string) => (hash === hashSecret(secret) ? stored(role) : undefined),
+  now: () => now,
 });
 const enter = (role: Role, needed: Role, header: string | undefined = `Bearer ${secret}`) =>
   authenticateOperator(store(role), header, needed);
@@ -17,7 +22,7 @@ test('each role may do what those before it may', async () => {
   expect((await enter('operator', 'operator')).role).toBe('operator');
   await expect(enter('viewer', 'operator')).rejects.toMatchObject({
     status: 403,
-    message: 'the token ci has the role viewer; this needs operator',
+    message: 'ci has the role viewer; this needs operator',
   });
   await expect(enter('operator', 'admin')).rejects.toMatchObject({ status: 403 });
 });
@@ -35,4 +40,12 @@ test('the hash of a token is no token', async () => {
 test('secrets carry 256 random bits behind a prefix, agent ids 100', () => {
   expect(secret).toMatch(/^sft_[\w-]{43}$/);
   expect(newAgentId((length) => new Uint8Array(length).map((_, i) => i * 13))).toMatch(/^agt_[a-z2-7]{20}$/);
+});
+
+test('a token that has expired is 401 and says since when', async () => {
+  now += 1000;
+  await expect(enter('admin', 'viewer')).rejects.toMatchObject({
+    status: 401,
+    message: 'the API token ci has expired at 2026-01-02T03:04:05Z',
+  });
 });

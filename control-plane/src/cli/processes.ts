@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Logger, pino } from 'pino';
 import type { ControlPlane, ControlPlaneOptions } from '../server.ts';
+import { type AccessFlags, accessOf } from './access-options.ts';
 import { CliError, EXIT, type Io } from './io.ts';
 import type { HostPort } from './ports.ts';
 import type { Launchers } from './program.ts';
@@ -47,7 +48,7 @@ async function runAgent(args: readonly string[]): Promise<number> {
   return code ?? EXIT.error;
 }
 
-export interface ControlPlaneFlags {
+export interface ControlPlaneFlags extends AccessFlags {
   http: HostPort;
   data: string;
   store: 'sqlite' | 'dynamodb';
@@ -67,6 +68,7 @@ async function runControlPlane(flags: ControlPlaneFlags, io: Io): Promise<number
     store: storeOf(flags, dataDir),
     dataDir,
     ...kmsOf(flags),
+    ...accessOf(flags),
     logger: pino(),
   });
   if (controlPlane.created)

@@ -10,10 +10,11 @@ import {
 } from '@sipfleet/contract';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ApiError, type Client, createClient, UnreachableError } from '../client.ts';
+import { accessOptions } from './access-options.ts';
 import { apply, diff } from './apply.ts';
 import { addAudit } from './audit.ts';
 import { checks, runCheck } from './checks.ts';
-import { type Connect, EXIT_CODES, examples } from './command.ts';
+import { type Connect, type Done, EXIT_CODES, examples } from './command.ts';
 import { readDocuments } from './documents.ts';
 import { drain } from './drain.ts';
 import { addDrift } from './drift.ts';
@@ -24,6 +25,7 @@ import { addObservers } from './observe.ts';
 import type { ControlPlaneFlags } from './processes.ts';
 import { addRollback } from './rollback.ts';
 import { addRollouts, rolloutOptions } from './rollout.ts';
+import { addTokens } from './tokens.ts';
 import type { UpOptions } from './up.ts';
 
 /** What starts processes; passed in, so that the other commands load and run without it. */
@@ -99,7 +101,7 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
     .showSuggestionAfterError()
     .addHelpText('after', `\nExamples:\n  sipfleet up\n  sipfleet apply -f farms/\n  sipfleet status\n${EXIT_CODES}`);
   const client = async () => connect(program.opts<GlobalOptions>(), io);
-  addLaunchers(program, launch, done);
+  addLaunchers(program, io, client, launch, done);
   addWriters(program, io, client, done);
   addReaders(program, io, client, done);
   addChecks(program, io, client, done);
@@ -109,6 +111,7 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addObservers(program, io, done);
   addRollouts(program, io, client, done);
   addRollback(program, io, client, done);
+  addTokens(program, io, client, done);
   addSchema(program, io, done);
   return program;
 }
@@ -136,7 +139,7 @@ function address(flag: string, description: string, preset?: string): Option {
   return preset === undefined ? option : option.default(hostPort(preset), preset);
 }
 
-function addLaunchers(program: Command, launch: Launchers, done: (code: number) => void): void {
+function addLaunchers(program: Command, io: Io, client: Connect, launch: Launchers, done: Done): void {
   program
     .command('up')
     .description('run everything on this machine: control plane, one agent and, without -f, two demo PBXs')
@@ -152,18 +155,25 @@ function addLaunchers(program: Command, launch: Launchers, done: (code: number) 
       examples('up', 'up --traffic 5/s', 'up --sip 192.0.2.10:5060 --data /srv/sipfleet', 'up -f farm.yaml'),
     )
     .action(async (options) => done(await launch.up(options)));
-  program
+  const agent = program
     .command('agent')
-    .description('run an edge agent alone')
+    .description('run an edge agent alone; agent revoke NAME takes one out of the fleet')
     .argument('[options...]', 'passed to the agent as they are')
     .allowUnknownOption()
     .helpOption(false)
+    .helpCommand(false)
     .addHelpText(
       'after',
       examples('agent --control-plane http://127.0.0.1:8080 --join-token sfj_… --data ./agent', 'agent --help'),
     )
     .action(async (_args, _options, command: Command) => done(await launch.agent(command.args)));
-  program
+  agent
+    .command('revoke')
+    .description('revoke an agent: its next request is refused, and its push connection ends')
+    .argument('<name>', 'its name or id')
+    .addHelpText('after', examples('agent revoke edge-1'))
+    .action(async (name: string) => done(await remove(await client(), 'agent', name, io)));
+  const plane = program
     .command('control-plane')
     .description('run the control plane alone')
     .addOption(address('--http', 'where it answers', '127.0.0.1:8080'))
@@ -178,11 +188,14 @@ function addLaunchers(program: Command, launch: Launchers, done: (code: number) 
       '--kms-key <key>',
       'AWS KMS key that Secrets and signing keys are sealed with: an id, ARN or alias/NAME (default: a file, DIR/secret.key)',
     )
-    .option('--kms-endpoint <url>', 'of something that speaks like KMS')
+    .option('--kms-endpoint <url>', 'of something that speaks like KMS');
+  accessOptions(plane)
     .addHelpText(
       'after',
       examples(
         'control-plane',
+        'control-plane --oidc-issuer https://login.example.com --oidc-role voice-ops=operator --oidc-sites all',
+        'control-plane --iam-join milan=arn:aws:sts::123456789012:assumed-role/sipfleet-edge/*',
         'control-plane --store dynamodb --table sipfleet --region eu-south-1 --kms-key alias/sipfleet',
       ),
     )

@@ -1,5 +1,6 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { type APIGatewayProxyResult, handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda';
+import { firstAdmin as firstAdminToken } from '../auth/admin-token.ts';
 import { authenticateAgent } from '../auth/agent.ts';
 import { compose } from '../compose.ts';
 import type { Gateway } from '../push/fan-out.ts';
@@ -90,5 +91,5 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
 
 async function firstAdmin(store: Store, { adminTokenHash: hash }: Environment, now: () => number): Promise<void> {
   if (hash === undefined || hash === '' || (await store.apiToken(hash)) !== undefined) return;
-  await store.putApiToken({ hash, name: 'first-admin', role: 'admin', createdAt: new Date(now()).toISOString() });
+  await store.putApiToken({ hash, ...firstAdminToken('first-admin', now()) });
 }

@@ -7,7 +7,8 @@ import type { CompiledSnapshot } from '../domain/compile.ts';
 import { driftOf } from '../domain/drift.ts';
 import type { AgentRecord } from '../domain/identity.ts';
 import type { AppDeps } from './deps.ts';
-import { operatorGuard } from './guards.ts';
+import { operatorGuard, requireSites } from './guards.ts';
+import { iamToken } from './iam-join.ts';
 import { ProblemError } from './problems.ts';
 import { type App, addRoute } from './route.ts';
 
@@ -33,6 +34,7 @@ function joinTokenRoute(app: App, deps: AppDeps): void {
       problems: [400, 401, 403, 413, 422],
     },
     async (c, { body: { site, ttl } }) => {
+      requireSites(c.get('operator'), [site], 'this join token');
       if ((await deps.store.get('Site', site)) === undefined)
         throw new ValidationError([
           { field: 'site', found: show(site), allowed: 'a site that exists', message: 'no such site' },
@@ -67,8 +69,10 @@ function enrolRoute(app: App, deps: AppDeps): void {
       problems: [400, 401, 413, 422, 503],
     },
     async (c, { body }) => {
+      const tokenHash =
+        body.iam === undefined ? hashSecret(body.joinToken ?? '') : await iamToken(deps, body, body.iam);
       const outcome = await deps.store.enrol({
-        tokenHash: hashSecret(body.joinToken),
+        tokenHash,
         agentId: newAgentId(deps.randomBytes),
         name: body.name,
         publicKey: body.publicKey.x,
@@ -79,7 +83,8 @@ function enrolRoute(app: App, deps: AppDeps): void {
       if (outcome.status === 'full') throw new ProblemError(503, 'all 65,535 agent numbers are taken: revoke some');
       if (outcome.status !== 'enrolled') throw new AuthError(401, REFUSED[outcome.status]);
       const { agentId, number, site } = outcome;
-      deps.log.info({ agent: agentId, name: body.name, site }, 'an agent joined');
+      const by = body.iam === undefined ? 'join token' : 'IAM role';
+      deps.log.info({ agent: agentId, name: body.name, site, by }, 'an agent joined');
       return c.json({ agentId, number, site, signingKey: await deps.signer.current() }, 201);
     },
   );
@@ -129,6 +134,7 @@ function revokeRoute(app: App, deps: AppDeps): void {
     },
     async (c, { params: { id } }) => {
       const agent = await deps.store.identity(id);
+      if (agent !== undefined) requireSites(c.get('operator'), [agent.site], `agent ${agent.name}`);
       if (agent === undefined || !(await deps.store.deleteAgent(id)))
         throw new ProblemError(404, `there is no agent ${id}`);
       deps.checks.gone(agent);

@@ -17,6 +17,7 @@ import type { Store } from '../store/store.ts';
 import { memoryKeys } from '../vault/keys.fixture.ts';
 import { createSigner } from '../vault/signer.ts';
 import { createVault } from '../vault/vault.ts';
+import type { AppDeps } from './deps.ts';
 import type { App } from './route.ts';
 
 export interface Asked {
@@ -43,7 +44,7 @@ export interface TestApp {
   };
   /** Milliseconds since the epoch; may be moved. */
   clock: { now: number };
-  token(role: Role): Promise<string>;
+  token(role: Role, sites?: readonly string[]): Promise<string>;
   /** Asks with a token of the role, `null`: without, or with any other token as it is. */
   ask(method: string, path: string, options?: AskOptions): Promise<Asked>;
   put(resource: Resource, headers?: Record<string, string>): Promise<Asked>;
@@ -64,7 +65,7 @@ export const milan = Site.parse({ kind: 'Site', name: 'milan' });
 export { farm };
 
 /** The whole app on an empty store in memory. */
-export function testApp(): TestApp {
+export function testApp(access: Pick<AppDeps, 'oidc' | 'iam'> = {}): TestApp {
   const store = openSqliteStore(':memory:');
   const current = createCurrent(store);
   const clock = { now: Date.now() };
@@ -100,11 +101,13 @@ export function testApp(): TestApp {
       },
     },
     log,
+    ...access,
   });
 
-  async function token(role: Role): Promise<string> {
+  async function token(role: Role, sites: readonly string[] | null = null): Promise<string> {
     const secret = newSecret('sft_', randomBytes);
-    await store.putApiToken({ hash: hashSecret(secret), name: `a-${role}`, role, createdAt: new Date().toISOString() });
+    const always = { createdAt: new Date().toISOString(), expiresAt: null };
+    await store.putApiToken({ hash: hashSecret(secret), name: `a-${role}`, role, sites, ...always });
     return secret;
   }
 

@@ -1,6 +1,9 @@
 import type { RunCheck, Target } from '@sipfleet/contract';
+import type { AskSts } from '../auth/iam.ts';
+import type { Oidc } from '../auth/oidc.ts';
 import type { VerifiedTokens } from '../auth/verified-tokens.ts';
-import type { AgentIdentity, ApiToken } from '../domain/identity.ts';
+import type { AgentIdentity, Operator } from '../domain/identity.ts';
+import type { JoinRule } from '../domain/join-rule.ts';
 import type { Rollout, Verb } from '../domain/rollout.ts';
 import type { Fleet } from '../domain/rollout-gate.ts';
 import type { SecretSealer } from '../domain/secrets.ts';
@@ -37,7 +40,18 @@ export interface AppDeps {
   tokens: VerifiedTokens;
   /** The rollout that is under way: looked at, and told what operators want. */
   rollouts: Pick<RolloutTicker, 'reported'> & RolloutCommands;
+  /** Undefined: operators come with API tokens alone. */
+  oidc?: Oidc | undefined;
+  /** Undefined: agents come with join tokens alone. */
+  iam?: IamJoin | undefined;
   log: Log;
+}
+
+/** How agents may join by the IAM role of their instance. */
+export interface IamJoin {
+  readonly audience: string;
+  readonly rules: readonly JoinRule[];
+  readonly ask: AskSts;
 }
 
 export interface RolloutCommands {
@@ -57,5 +71,5 @@ export type Audit = (entry: { actor: string; action: string; details: Record<str
 
 /** What guards leave for handlers. */
 export interface AppEnv {
-  Variables: { audit: Audit; operator: ApiToken; agent: AgentIdentity };
+  Variables: { audit: Audit; operator: Operator; agent: AgentIdentity };
 }

@@ -7,7 +7,7 @@ import { isActive, type Rollout, type RolloutPolicy, type Stage, VERBS } from '.
 import { HALT_AT, MEASURES, noProgress, type RolloutProgress, stageView } from '../domain/rollout-gate.ts';
 import { strength } from '../domain/sequential.ts';
 import type { AppDeps } from './deps.ts';
-import { operatorGuard } from './guards.ts';
+import { operatorGuard, requireSites } from './guards.ts';
 import { pagingOf } from './paging.ts';
 import { ProblemError } from './problems.ts';
 import { type App, addRoute } from './route.ts';
@@ -141,6 +141,8 @@ function commandRoutes(app: App, deps: AppDeps): void {
       },
       async (c, { params: { number } }) => {
         const actor = c.get('operator').name;
+        const { rollout } = await deps.current.configuration();
+        if (rollout?.number === number) requireSites(c.get('operator'), rollout.sites, `rollout ${number}`);
         const outcome = await deps.rollouts.command({ number, verb, actor, source: sourceOf(c) });
         if (outcome.status === 'unknown')
           throw new ProblemError(404, `rollout ${number} is not the last one, or there is none`);

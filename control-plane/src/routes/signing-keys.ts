@@ -1,7 +1,7 @@
 import { page, SigningKeyView } from '../api.ts';
 import type { StoredSigningKey } from '../domain/identity.ts';
 import type { AppDeps } from './deps.ts';
-import { operatorGuard } from './guards.ts';
+import { operatorGuard, requireAllSites } from './guards.ts';
 import { type App, addRoute } from './route.ts';
 
 const viewOf = ({ sequence, x, createdAt }: StoredSigningKey): SigningKeyView => ({ sequence, x, createdAt });
@@ -33,6 +33,7 @@ export function signingKeyRoutes(app: App, deps: AppDeps): void {
       problems: [401, 403],
     },
     async (c) => {
+      requireAllSites(c.get('operator'), 'the signing key');
       const made = await deps.signer.rotate();
       deps.log.info({ sequence: made.sequence, actor: c.get('operator').name }, 'the signing key was rotated');
       return c.json(viewOf(made), 201);

@@ -2,6 +2,7 @@ import { canonicalJson, ValidationError } from '@sipfleet/contract';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { sha256 } from '../audit-chain.ts';
+import { AuthError } from '../auth/auth-error.ts';
 import type { RolloutPolicy } from '../domain/rollout.ts';
 import { someOf } from '../domain/validate.ts';
 import type { CommitOutcome, ExpectedChange } from '../store/commit.ts';
@@ -36,9 +37,10 @@ export function commitFor(
   changes: readonly ExpectedChange[],
   { dryRun, body, rollout }: { dryRun: boolean; body: unknown; rollout?: RolloutPolicy | undefined },
 ): Promise<CommitOutcome> {
-  const actor = c.get('operator').name;
+  const { name: actor, sites: scope } = c.get('operator');
   return deps.commit({
     actor,
+    scope,
     source: sourceOf(c),
     changes,
     dryRun,
@@ -78,6 +80,11 @@ export function refusalOf(outcome: CommitOutcome): Error {
       return outcome.actual === null
         ? new ProblemError(412, `there is no ${what} to replace: create it with If-None-Match: *`)
         : new ProblemError(412, `${what} is at revision ${outcome.actual} now: read it again and decide anew`);
+    }
+    case 'forbidden': {
+      const { kind, name, missing } = outcome;
+      const sites = missing.length === 1 ? `site ${missing[0]}` : `sites ${someOf(missing)}`;
+      return new AuthError(403, `${kind.toLowerCase()} ${name} concerns ${sites}, which this token may not change`);
     }
     case 'in-rollout':
       return new ProblemError(

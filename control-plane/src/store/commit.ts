@@ -18,6 +18,7 @@ import {
   type StoredSecret,
   type StoredSpec,
 } from '../domain/configuration.ts';
+import { beyond } from '../domain/identity.ts';
 import { sameSpec } from '../domain/plan.ts';
 import { isActive, openRollout, type RolloutPolicy, type RolloutState } from '../domain/rollout.ts';
 import { concernsRollout, notStaged } from '../domain/rollout-scope.ts';
@@ -37,6 +38,8 @@ export interface ExpectedChange {
 /** Changes that are stored together or not at all. */
 export interface CommitRequest {
   readonly actor: string;
+  /** Sites that the actor may change; null or undefined: all. */
+  readonly scope?: readonly string[] | null | undefined;
   /** The program that it came through. */
   readonly source: string;
   /** Each of another resource. */
@@ -69,6 +72,8 @@ export type CommitOutcome =
   /** The expectation of a change does not hold; `actual`: the stored revision, null where there is none. */
   | { status: 'stale'; kind: Kind; name: string; actual: number | null }
   | { status: 'invalid'; faults: ResourceFault[] }
+  /** The actor may not change what is at these sites. */
+  | { status: 'forbidden'; kind: Kind; name: string; missing: string[] }
   /** A rollout is under way that concerns what should be changed. */
   | { status: 'in-rollout'; number: number; state: RolloutState }
   | { status: 'in-use'; kind: Kind; name: string; farms: string[]; agents: string[] };
@@ -165,11 +170,13 @@ async function decide(
   const decided = await Promise.all(changes.map((change) => decideOne(deps, configuration, change, at)));
   const results = decided.map(({ result }) => result);
   const writes = decided.flatMap(({ write }) => write ?? []);
+  const changed = changes.filter((_, i) => decided[i]?.write !== undefined);
+  const forbidden = beyondScope(configuration, changed, request.scope ?? null);
+  if (forbidden !== undefined) return forbidden;
   if (writes.length > 0) {
     const refused = (await refusalOf(deps, configuration, changes)) ?? rolloutRefusal(configuration, request);
     if (refused !== undefined) return refused;
   }
-  const changed = changes.filter((_, i) => decided[i]?.write !== undefined);
   return { set: setOf(deps, configuration, request, { at, writes, changed, results }), results };
 }
 
@@ -251,6 +258,20 @@ function setOf(
 
 const farmsOf = (changes: readonly ResourceChange[]): string[] =>
   changes.map(targetOf).flatMap(({ kind, name }) => (kind === 'Farm' ? name : []));
+
+/** The first change that the actor has not the right to at all its sites: where a farm is, comes to or leaves, where a Secret is used. */
+function beyondScope(
+  configuration: Configuration,
+  changes: readonly ResourceChange[],
+  scope: readonly string[] | null,
+): CommitOutcome | undefined {
+  for (const change of changes) {
+    const { kind, name } = targetOf(change);
+    const missing = beyond({ sites: scope }, kind === 'Site' ? [name] : affectedBy(configuration, change));
+    if (missing.length > 0) return { status: 'forbidden', kind, name, missing };
+  }
+  return undefined;
+}
 
 /** One rollout at a time; and what one under way may have to put back, nobody else may change meanwhile. */
 function rolloutRefusal(configuration: Configuration, { changes, rollout }: CommitRequest): CommitOutcome | undefined {

@@ -319,12 +319,28 @@ export function storeContract(open: () => Promise<Store>): void {
       store.putJoinToken({ hash: hash(token), site: 'milan', createdAt: AT, expiresAt: LATER, ...over });
 
     test('an API token is found by its hash and by nothing else', async () => {
-      const token = { hash: hash('secret'), name: 'ci', role: 'operator', createdAt: AT } as const;
+      const token = {
+        hash: hash('secret'),
+        name: 'ci',
+        role: 'operator',
+        createdAt: AT,
+        sites: ['milan'],
+        expiresAt: null,
+      } as const;
       await store.putApiToken(token);
       expect(await store.apiToken(hash('secret'))).toEqual(token);
       expect(await store.apiToken('secret')).toBeUndefined();
       await store.putApiToken({ ...token, role: 'viewer' });
       expect((await store.apiToken(hash('secret')))?.role).toBe('viewer');
+      const always = { ...token, hash: hash('other'), name: 'ann', sites: null };
+      await store.putApiToken(always);
+      expect((await store.apiTokens()).map(({ name }) => name).sort()).toEqual(['ann', 'ci']);
+      expect((await store.apiTokens()).find(({ name }) => name === 'ann')).toEqual(always);
+      expect([await store.deleteApiToken(hash('secret')), await store.deleteApiToken(hash('secret'))]).toEqual([
+        true,
+        false,
+      ]);
+      expect(await store.apiToken(hash('secret'))).toBeUndefined();
     });
 
     test('a join token enrols one agent, once', async () => {

@@ -38,7 +38,8 @@ export type Values = Readonly<Record<string, string | number | Uint8Array>>;
  * | `ROLLOUT`, `ROLLOUT_PROGRESS` | number, 12 digits | every rollout; what the one under way has learned  |
  * | `IDEMPOTENCY#hash` | `-`             | what was answered to a request with an Idempotency-Key         |
  * | `SNAPSHOT#hash` | `-`                | a snapshot that agents were given                              |
- * | `API_TOKEN#hash`, `JOIN_TOKEN#hash` | `-` | tokens by SHA-256                                         |
+ * | `API_TOKEN`   | SHA-256              | an operator's token                                            |
+ * | `JOIN_TOKEN#hash` | `-`              | an agent's one-time token by SHA-256                           |
  * | `AGENT`       | agent id             | who it is: read with each of its requests                      |
  * | `REPORT#site` | agent id             | its last report: written once a minute, and in its site's partition, since one partition takes 1,000 writes a second |
  * | `CONNECTION#id` | `-`                | a push connection that API Gateway holds                       |
@@ -61,7 +62,7 @@ export const key = {
   idempotency: (hash: string) => ({ pk: `IDEMPOTENCY#${hash}`, sk: '-' }),
   snapshot: (etag: string) => ({ pk: `SNAPSHOT#${etag}`, sk: '-' }),
   outbox: (revision: number) => ({ pk: 'OUTBOX', sk: digits(revision, 12) }),
-  apiToken: (hash: string) => ({ pk: `API_TOKEN#${hash}`, sk: '-' }),
+  apiToken: (hash: string) => ({ pk: 'API_TOKEN', sk: hash }),
   joinToken: (hash: string) => ({ pk: `JOIN_TOKEN#${hash}`, sk: '-' }),
   agent: (agentId: string) => ({ pk: 'AGENT', sk: agentId }),
   report: (site: string, agentId: string) => ({ pk: `REPORT#${site}`, sk: agentId }),

@@ -4,6 +4,7 @@ import type { AgentReport } from '@sipfleet/contract';
 import {
   type AgentIdentity,
   type AgentRecord,
+  type ApiToken,
   MAX_AGENT_NUMBER,
   type Role,
   type StoredSigningKey,
@@ -18,13 +19,24 @@ export function openDynamoStore(client: DynamoDBClient, tableName: string): Stor
 
   return {
     ...changesOf(table),
-    putApiToken: ({ hash, name, role, createdAt }) => table.put(key.apiToken(hash), { name, role, createdAt }),
+    putApiToken: ({ hash, name, role, sites, createdAt, expiresAt }) =>
+      table.put(key.apiToken(hash), {
+        ...{ name, role, createdAt },
+        ...(sites === null ? {} : { sites: JSON.stringify(sites) }),
+        // Kept for a month past its end, so that its holder hears "expired" and not "unknown".
+        ...(expiresAt === null ? {} : { expiresAt, ttl: secondsOf(expiresAt) + 30 * 86_400 }),
+      }),
     async apiToken(hash) {
       const item = await table.get(key.apiToken(hash));
-      if (item === undefined) return undefined;
-      const role = textOf(item, 'role') as Role;
-      return { hash, name: textOf(item, 'name'), role, createdAt: textOf(item, 'createdAt') };
+      return item === undefined ? undefined : readApiToken(item);
     },
+    apiTokens: async () => (await table.query('API_TOKEN')).map(readApiToken),
+    async deleteApiToken(hash) {
+      const there = (await table.get(key.apiToken(hash))) !== undefined;
+      if (there) await table.remove(key.apiToken(hash));
+      return there;
+    },
+    hasJoinToken: async (hash) => (await table.get(key.joinToken(hash))) !== undefined,
     putJoinToken: ({ hash, site, createdAt, expiresAt }) =>
       // Kept for a day past its end, so that a late agent hears "expired" and not "unknown".
       table.put(key.joinToken(hash), {
@@ -180,6 +192,15 @@ function reportOf(item: Item | undefined): Pick<AgentRecord, 'lastReportAt' | 'r
 function withReport(identity: AgentIdentity, item: Item | undefined): AgentRecord {
   return { ...identity, version: item?.version?.S ?? identity.version, ...reportOf(item) };
 }
+
+const readApiToken = (item: Item): ApiToken => ({
+  hash: textOf(item, 'sk'),
+  name: textOf(item, 'name'),
+  role: textOf(item, 'role') as Role,
+  sites: item.sites === undefined ? null : (JSON.parse(textOf(item, 'sites')) as string[]),
+  createdAt: textOf(item, 'createdAt'),
+  expiresAt: item.expiresAt?.S ?? null,
+});
 
 function readSigningKey(item: Item): StoredSigningKey {
   return {

@@ -79,6 +79,7 @@ export const MIGRATIONS: readonly ((db: DatabaseSync) => void)[] = [
   },
   (db) => db.exec('CREATE INDEX agent_site ON agent (site)'),
   (db) => db.exec(ROLLOUTS),
+  (db) => db.exec('ALTER TABLE api_token ADD COLUMN sites TEXT; ALTER TABLE api_token ADD COLUMN expires_at TEXT;'),
 ];
 
 /** Version 2. */

@@ -95,16 +95,19 @@ export function openSqliteStore(file: string): Store {
 
   return {
     ...changesOf(sql, transaction),
-    async putApiToken({ hash, name, role, createdAt }) {
+    async putApiToken({ hash, name, role, sites, createdAt, expiresAt }) {
       run(
-        'INSERT OR REPLACE INTO api_token (hash, name, role, created_at) VALUES (?, ?, ?, ?)',
-        ...[hash, name, role, createdAt],
+        'INSERT OR REPLACE INTO api_token (hash, name, role, sites, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)',
+        ...[hash, name, role, sites === null ? null : JSON.stringify(sites), createdAt, expiresAt],
       );
     },
+    apiTokens: async () => many('SELECT * FROM api_token ORDER BY name, hash').map(readApiToken),
+    deleteApiToken: async (hash) => run('DELETE FROM api_token WHERE hash = ?', hash) > 0,
     async apiToken(hash) {
       const row = one('SELECT * FROM api_token WHERE hash = ?', hash);
       return row === undefined ? undefined : readApiToken(row);
     },
+    hasJoinToken: async (hash) => one('SELECT 1 FROM join_token WHERE hash = ?', hash) !== undefined,
     async putJoinToken({ hash, site, createdAt, expiresAt }) {
       transaction('IMMEDIATE', () => {
         // Kept for a day past their end, so that a late agent hears "expired" and not "unknown".
@@ -183,7 +186,9 @@ function readApiToken(row: Row): ApiToken {
     hash: String(row.hash),
     name: String(row.name),
     role: row.role as ApiToken['role'],
+    sites: row.sites === null ? null : (JSON.parse(String(row.sites)) as string[]),
     createdAt: String(row.created_at),
+    expiresAt: text(row.expires_at),
   };
 }
 

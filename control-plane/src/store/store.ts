@@ -61,8 +61,14 @@ export interface Store {
   /** Stores a token's hash, name and role; replaces what the same hash had. */
   putApiToken(token: ApiToken): Promise<void>;
   apiToken(hash: string): Promise<ApiToken | undefined>;
+  /** All of them: they are few. */
+  apiTokens(): Promise<ApiToken[]>;
+  /** False: there was none. */
+  deleteApiToken(hash: string): Promise<boolean>;
 
   putJoinToken(token: JoinToken): Promise<void>;
+  /** Used, expired or neither. */
+  hasJoinToken(hash: string): Promise<boolean>;
   /**
    * Consumes the join token and creates its agent in one transaction. The same public key with the same token again gets the
    * same identity: the first answer may have been lost on its way.

@@ -1,21 +1,21 @@
 import { createHash, createHmac } from 'node:crypto';
-import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
 import { IAM_BODY, IAM_HEADERS, type IamProof, iamKeys } from '@sipfleet/contract';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { AgentError } from '../errors.ts';
 
-export interface AwsCredentials {
+/** Of AWS; a session's has a token as well. */
+export interface AwsCredentialIdentity {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  readonly sessionToken?: string | undefined;
+  readonly sessionToken?: string;
 }
 
 export interface IamProofOptions {
   /** The name under which the control plane takes proofs. */
   readonly audience: string;
   readonly publicKey: { readonly x: string };
-  readonly sealKey: { readonly x: string };
-  readonly credentials: AwsCredentials;
+  readonly sealKey: { readonly x: string } | undefined;
+  readonly credentials: AwsCredentialIdentity;
   /** Whose STS is asked: `eu-south-1`. */
   readonly region: string;
   readonly at: Date;
@@ -60,26 +60,12 @@ class Sha256 {
   }
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** The environment's credentials where it has some, else those of the instance's role (IMDSv2). Throws AgentError USAGE. */
-export async function awsCredentials(env: Environment): Promise<AwsCredentials> {
-  const {
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-    AWS_SESSION_TOKEN: sessionToken,
-  } = env;
-  if (accessKeyId && secretAccessKey) return { accessKeyId, secretAccessKey, sessionToken };
+/** What the AWS SDK finds: the environment, a profile, the container's or the instance's role. Throws AgentError USAGE. */
+export async function awsCredentials(): Promise<AwsCredentialIdentity> {
   try {
-    return await fromInstanceMetadata({ timeout: 2000, maxRetries: 3 })();
+    const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
+    return await defaultProvider()();
   } catch (cause) {
-    const why = (cause as Error).message;
-    throw new AgentError(
-      'USAGE',
-      `no AWS credentials to join with: neither in the environment nor of an instance role (${why})`,
-      {
-        cause,
-      },
-    );
+    throw new AgentError('USAGE', `no AWS credentials to join with: ${(cause as Error).message}`, { cause });
   }
 }

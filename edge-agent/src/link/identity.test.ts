@@ -16,7 +16,7 @@ const log = { warn: (_: unknown, message?: string) => void warned.push(message ?
 const options = (): EnrolOptions => ({
   data,
   base: baseUrl(plane.url),
-  joinToken: 'join-me',
+  proof: { joinToken: 'join-me' },
   name: 'edge-1',
   version: '0.1.0',
   signal: stop.signal,
@@ -47,7 +47,7 @@ test('a join token buys an identity, which is kept for its owner only and signs 
 });
 
 test('a refused token is an error at once, with the reason that the control plane gave', async () => {
-  await expect(enrol({ ...options(), joinToken: 'stolen' })).rejects.toMatchObject({
+  await expect(enrol({ ...options(), proof: { joinToken: 'stolen' } })).rejects.toMatchObject({
     code: 'LINK',
     message: expect.stringMatching(/POST .*\/v1\/agents\/enrol: 401 Unauthorized: the join token is not known/),
   });

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type JsonWebKey
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EnrolRequest, EnrolResponse, parseWith } from '@sipfleet/contract';
+import { EnrolRequest, EnrolResponse, type IamProof, parseWith } from '@sipfleet/contract';
 import { SignJWT } from 'jose';
 import type { Logger } from 'pino';
 import { AgentError } from '../errors.ts';
@@ -116,7 +116,8 @@ export async function loadIdentity(data: string): Promise<Identity | undefined> 
 export interface EnrolOptions {
   data: string;
   base: URL;
-  joinToken: string;
+  /** What buys the identity: a join token, or the proof of an IAM role, made anew for each try. */
+  proof: { joinToken: string } | { iam: (keys: Pick<EnrolRequest, 'publicKey' | 'sealKey'>) => Promise<IamProof> };
   name: string;
   version: string;
   signal: AbortSignal;
@@ -124,11 +125,11 @@ export interface EnrolOptions {
 }
 
 /**
- * Buys an identity with a join token, however long the control plane is away. Throws AgentError LINK if it refuses,
+ * Buys an identity with a join token or an IAM role, however long the control plane is away. Throws AgentError LINK if it refuses,
  * or if `signal` ends the wait.
  */
 export async function enrol(options: EnrolOptions): Promise<Identity> {
-  const { data, base, joinToken, name, version, signal, log } = options;
+  const { data, base, proof, name, version, signal, log } = options;
   // The keys are kept before they are shown: if the answer gets lost, the next try shows the same ones and can be recognised.
   const known = await read(data);
   const key = known?.key ?? generateKeyPairSync('ed25519').privateKey;
@@ -136,10 +137,11 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
   await write(data, { name, key, sealKey: seal, agent: undefined });
   const publicKey = parseWith(EnrolRequest.shape.publicKey, createPublicKey(key).export({ format: 'jwk' }));
   const sealKey = { kty: 'OKP' as const, crv: 'X25519' as const, x: pointOf(seal) };
-  const request: EnrolRequest = { joinToken, name, publicKey, sealKey, version };
   for (let attempt = 0; ; attempt++) {
     try {
       const url = new URL('v1/agents/enrol', base);
+      const bought = 'iam' in proof ? { iam: await proof.iam({ publicKey, sealKey }) } : proof;
+      const request: EnrolRequest = { ...bought, name, publicKey, sealKey, version };
       const agent = await postJson(url, request, (answer) => parseWith(EnrolResponse, answer), { signal });
       // Before the identity: an agent that is enrolled has its pin.
       await pin(data, agent.signingKey ? [agent.signingKey] : []);

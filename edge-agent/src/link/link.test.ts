@@ -47,7 +47,7 @@ beforeEach(async () => {
   identity = await enrol({
     data,
     base,
-    joinToken: 'join-me',
+    proof: { joinToken: 'join-me' },
     name: 'edge-1',
     version: '1',
     signal,
