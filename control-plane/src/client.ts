@@ -12,6 +12,7 @@ import type {
   SigningKeyView,
   Stored,
 } from './api.ts';
+import type { TokenMade, TokenRequest, TokenView } from './api-access.ts';
 import type {
   AuditPage,
   ChangesResponse,
@@ -22,7 +23,6 @@ import type {
   RollbackPlan,
   VersionView,
 } from './api-changes.ts';
-import type { TokenMade, TokenRequest, TokenView } from './api-access.ts';
 import type { RolloutRequest, RolloutView } from './api-rollouts.ts';
 
 /** The control plane refused. `problem` says why (RFC 9457), with faults where the input was wrong. */

@@ -102,7 +102,7 @@ describe('refused', () => {
 
   test('a proof for another control plane, too old, or of the future', async () => {
     expect(await why(join(await prove({ audience: 'other' })))).toContain('audience');
-    expect(await why(join(await prove({ at: new Date(t.clock.now - 301_000) })))).toContain('was made 301 s ago');
+    expect(await why(join(await prove({ at: new Date(t.clock.now - 301_000) })))).toMatch(/was made 30[12] s ago/);
     expect(await why(join(await prove({ at: new Date(t.clock.now + 302_000) })))).toContain('check the clocks');
     expect(asked).toEqual([]);
   });

@@ -178,7 +178,7 @@ test('calls of before the change do not count for it, nor do counters that began
   expect(pending.moved).toEqual({ n: 4, bad: 0 });
 });
 
-test('what is stored of a rollout of ten thousand agents fits into an item', () => {
+test('what is stored of a rollout of ten thousand agents fits into an item', { timeout: 60_000 }, () => {
   const { sim, target } = simulated({ milan: 10_000 }, { stages: [{ percent: 50 }, { percent: 100 }] });
   sim.callsPerMinute = 1;
   for (let i = 0; i < 3; i++) sim.minute(target);

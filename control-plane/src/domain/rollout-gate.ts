@@ -249,7 +249,10 @@ const zeros = (): Counts[] => MEASURES.map(() => ({ n: 0, bad: 0 }));
 /** The first that were moved and the last that will be: the same ones from look to look. */
 function sampled(rollout: Rollout, { moved, others }: StageView): SeenAgent[] {
   const byPoint = (agents: readonly SeenAgent[]) =>
-    agents.toSorted((a, b) => pointOf(rollout, a.agentId) - pointOf(rollout, b.agentId));
+    agents
+      .map((agent) => ({ agent, point: pointOf(rollout, agent.agentId) }))
+      .sort((a, b) => a.point - b.point)
+      .map(({ agent }) => agent);
   return [...byPoint(moved).slice(0, MAX_SAMPLED), ...byPoint(others).slice(-MAX_SAMPLED)];
 }
 

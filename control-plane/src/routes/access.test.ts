@@ -130,6 +130,9 @@ describe('tokens', () => {
     expect((await t.ask('DELETE', '/v1/tokens/ci')).status).toBe(204);
     expect((await t.ask('GET', '/v1/farms', { as })).status).toBe(401);
     expect((await t.ask('DELETE', '/v1/tokens/ci')).status).toBe(404);
+    const log = (await t.store.audit({ limit: 99 })).items.map(({ action, details }) => [action, details]);
+    expect(log).toContainEqual(['token.create', { name: 'ci', role: 'operator', sites: 'milan' }]);
+    expect(log).toContainEqual(['token.revoke', { token: 'ci' }]);
   });
 
   test('end when their time is over', async () => {

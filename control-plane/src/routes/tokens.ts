@@ -56,6 +56,10 @@ function makeRoute(app: App, deps: AppDeps): void {
       summary: 'Make a token for an operator or a program',
       guard: operatorGuard(deps, 'admin'),
       body: TokenRequest,
+      audit: {
+        action: 'token.create',
+        details: ({ body: { name, role, sites } }) => ({ name, role, sites: sites?.join(',') ?? 'all' }),
+      },
       answers: { 201: { description: 'The token, shown this once', schema: TokenMade } },
       problems: [400, 401, 403, 409, 413, 422],
     },
@@ -94,6 +98,7 @@ function revokeRoute(app: App, deps: AppDeps): void {
       summary: 'Revoke a token, by id or name: its next request is answered 401',
       guard: operatorGuard(deps, 'admin'),
       params: z.strictObject({ id: z.string().min(1).max(100) }),
+      audit: { action: 'token.revoke', details: ({ params: { id } }) => ({ token: id }) },
       answers: { 204: { description: 'Revoked' } },
       problems: [401, 403, 404],
     },
