@@ -1,8 +1,10 @@
+import { setImmediate } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { canonicalJson, Farm, Site } from '@sipfleet/contract';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AuditEntry, EMPTY_LOG, sha256, verifyChain } from '../audit-chain.ts';
 import type { SealedSecret } from '../domain/secrets.ts';
+import { createDrain } from '../push/outbox.ts';
 import { AT, deleteOf, putNow, putOf, setOf } from './change-set.fixture.ts';
 import { type IdempotencyRecord, MAX_WRITES, type Store } from './store.ts';
 
@@ -201,6 +203,49 @@ export function changesContract(open: () => Promise<Store>): void {
       const next = { ...record, expiresAt: '2099-01-05T00:00:00.000Z' };
       expect(await putNow(store, site('turin'), { at: LATER, idempotency: next })).toMatchObject({ status: 'written' });
       expect(await store.idempotency('k', LATER)).toEqual(next);
+    });
+  });
+
+  fresh('the outbox, delivered more than once', () => {
+    const log = { error: () => {} };
+
+    test('several processes that drain it at once miss no hint, and leave nothing', async () => {
+      for (let i = 0; i < 12; i++) await putNow(store, farm(`f-${i}`, 6000 + i));
+      const hinted = new Set<number>();
+      const drains = Array.from({ length: 3 }, () =>
+        createDrain({ outbox: store, log, hint: (_sites, revision) => void hinted.add(revision) }),
+      );
+      for (const drain of drains) drain.wake();
+      while ((await store.outbox(1)).length > 0) await setImmediate();
+      await Promise.all(drains.map((drain) => drain.close()));
+      expect([...hinted].sort((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    });
+
+    test('a process that ends between a hint and its settling: the next one hints again', async () => {
+      await putNow(store, farm('last', 6999));
+      const hints: number[] = [];
+      const hint = (_sites: readonly string[], revision: number) => void hints.push(revision);
+      const dying = Promise.withResolvers<void>();
+      const first = createDrain({
+        log: { error: () => dying.resolve() },
+        hint,
+        retryMs: 3_600_000,
+        outbox: {
+          outbox: (limit) => store.outbox(limit),
+          settle: () => Promise.reject(new Error('the process ends here')),
+        },
+      });
+      first.wake();
+      await dying.promise;
+      await first.close();
+      expect((await store.outbox(9)).map(({ revision }) => revision)).toEqual([13]);
+      const second = createDrain({ outbox: store, log, hint });
+      second.wake();
+      while ((await store.outbox(1)).length > 0) await setImmediate();
+      await second.close();
+      expect(hints).toEqual([13, 13]);
+      // What is settled already may be settled again.
+      await store.settle(13);
     });
   });
 

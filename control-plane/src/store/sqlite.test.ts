@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Site } from '@sipfleet/contract';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { verifyChain } from '../audit-chain.ts';
 import { putNow, putOf, setOf } from './change-set.fixture.ts';
 import { changesContract } from './changes.suite.ts';
@@ -87,4 +87,31 @@ test('a file of a newer version is refused by name, and left as it is', () => {
 
 test('a path that cannot be opened is named', () => {
   expect(() => openSqliteStore(join(dir, 'absent', 'x.db'))).toThrow(join(dir, 'absent', 'x.db'));
+});
+
+test('a full disk refuses a write whole, and takes it when there is room again', async () => {
+  const path = file();
+  const store = openSqliteStore(path);
+  await putNow(store, Site.parse({ kind: 'Site', name: 'milan' }));
+  const before = await store.configuration();
+  const db = new DatabaseSync(path);
+  const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number };
+  db.close();
+  // As many pages as there are, for this connection: like a disk without another block.
+  const exec = DatabaseSync.prototype.exec;
+  const opening = vi.spyOn(DatabaseSync.prototype, 'exec').mockImplementation(function (this: DatabaseSync, sql) {
+    exec.call(this, sql);
+    if (sql.startsWith('PRAGMA journal_mode')) exec.call(this, `PRAGMA max_page_count = ${pages}`);
+  });
+  const full = openSqliteStore(path);
+  opening.mockRestore();
+  const many = Array.from({ length: 31 }, (_, i) =>
+    putOf(Site.parse({ kind: 'Site', name: `s${i}`, description: 'x'.repeat(200) }), null),
+  );
+  await expect(full.write(setOf(1, many))).rejects.toThrow(/full/);
+  expect(await full.configuration()).toEqual(before);
+  expect((await full.audit({ limit: 10 })).items.length).toBe(1);
+  await full.close();
+  expect(await store.write(setOf(1, many))).toEqual({ status: 'written', revision: 2 });
+  await store.close();
 });
