@@ -85,6 +85,14 @@ const rollout = {
   ],
   events: [{ at: AT, text: 'stage 1 of 4: 1 agent' }],
 };
+const token = {
+  id: 'd4735e3a265e',
+  name: 'ci-milan',
+  role: 'operator',
+  sites: ['milan'],
+  createdAt: AT,
+  expiresAt: '2027-02-22T05:40:00.000Z',
+};
 const signingKey = { sequence: 2, x: POINT, createdAt: AT };
 
 const resource = (collection: string, name: string, spec: object, answer = spec): Record<string, Example> => ({
@@ -169,6 +177,11 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
   'post /v1/join-tokens': {
     request: { site: 'milan', ttl: '1h' },
     answer: { token: 'sfj_…', site: 'milan', expiresAt: AT },
+  },
+  'get /v1/tokens': { answer: { items: [token] } },
+  'post /v1/tokens': {
+    request: { name: 'ci-milan', role: 'operator', sites: ['milan'], ttl: '90d' },
+    answer: { ...token, token: 'sft_…' },
   },
   'post /v1/agents/enrol': {
     request: {
