@@ -1,4 +1,4 @@
-import type { AgentRecord } from './identity.ts';
+import type { SiteAgent } from './identity.ts';
 
 /** What agents that have reported lately carry of one farm. */
 export interface FarmLoad {
@@ -30,7 +30,7 @@ export interface BlastRadius {
 export function blastRadiusOf(
   sites: readonly string[],
   farms: readonly string[],
-  agents: readonly AgentRecord[],
+  agents: readonly SiteAgent[],
   isAlive: (heardAt: string) => boolean,
 ): BlastRadius {
   const touched = agents.filter((agent) => sites.includes(agent.site));

@@ -2,7 +2,6 @@ import { type FieldChange, fieldChanges, type Resource, type Secret, secretChang
 import { type BlastRadius, blastRadiusOf } from '../domain/blast-radius.ts';
 import { ALIVE_MS } from '../domain/check-plan.ts';
 import type { Configuration, StoredResource, StoredSecret } from '../domain/configuration.ts';
-import type { AgentRecord } from '../domain/identity.ts';
 import { changedKeys, usersOfSecret, viewOf } from '../domain/secrets.ts';
 import type { ChangeResult, CommitOutcome } from '../store/commit.ts';
 import type { AppDeps } from './deps.ts';
@@ -49,17 +48,6 @@ export async function blastRadius(
     if (kind === 'Farm') farms.add(name);
     if (kind === 'Secret') for (const farm of usersOfSecret(configuration, name)) farms.add(farm);
   }
-  const agents = affects.length === 0 ? [] : await allAgents(deps.store);
+  const agents = (await Promise.all(affects.map((site) => deps.store.agentsAt(site)))).flat();
   return blastRadiusOf(affects, [...farms], agents, (heardAt) => deps.now() - Date.parse(heardAt) < ALIVE_MS);
-}
-
-async function allAgents(store: AppDeps['store']): Promise<AgentRecord[]> {
-  const agents: AgentRecord[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await store.agents({ limit: 1000, cursor });
-    agents.push(...page.items);
-    cursor = page.cursor;
-  } while (cursor !== undefined);
-  return agents;
 }
