@@ -50,6 +50,10 @@ checks: [{ name: ping, type: options, interval: 200ms, timeout: 200ms, rise: 1, 
   );
   await agent.sees(/"msg":"ready"/);
   await seesStatus(cli, /edge-1 +milan +connected +current[\s\S]*own +only +up/);
+  expect(await cli('drain', 'own/only')).toMatchObject({ code: 0, output: expect.stringContaining('only drains') });
+  await seesStatus(cli, /own +only +up, draining/);
+  expect(await cli('undrain', 'own/only')).toMatchObject({ code: 0 });
+  await seesStatus(cli, /own +only +up {2}/);
   await pbx.close();
   await seesStatus(cli, /own +only +down/);
 

@@ -54,7 +54,7 @@ export function explain(
   const pool = new Pool(farm);
   const lag = new Lag(farm, pool);
   const held = lag.holds(message.method, now);
-  const formerly = held ? lag.presently(hash, source, now, NOBODY) : NONE;
+  const formerly = held ? lag.whereRegistered(message, uri, from, hash, source, now, NOBODY) : NONE;
   const chosen = formerly !== NONE ? formerly : pool.byHash(hash, source);
   const notes = [];
   if (held && lag.before.some(({ until }) => until > now))

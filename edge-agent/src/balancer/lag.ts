@@ -1,5 +1,9 @@
 import type { AffinityKey, FarmPlan, FormerOrder } from '../plan.ts';
+import type { Endpoint } from '../ports.ts';
+import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
+import type { UriView } from '../sip/uri.ts';
+import { affinityHash } from './key.ts';
 import { type Excluded, NONE, type Pool } from './pool.ts';
 import { Recoveries } from './recovery.ts';
 import { bucketOf, NO_CANDIDATE, RANKS, sameOrder } from './rendezvous.ts';
@@ -34,6 +38,7 @@ export class Lag {
   /** The oldest first. */
   readonly before: readonly FormerOrder[];
   readonly #pool: Pool;
+  readonly #key: AffinityKey;
   readonly #transactionsOnly: boolean;
   readonly #tables: readonly Uint8Array[];
   readonly #candidates: Uint8Array;
@@ -47,6 +52,7 @@ export class Lag {
     const { before, transactionsOnly, unknown } = farm.lag;
     this.before = before;
     this.#pool = pool;
+    this.#key = farm.key;
     this.#transactionsOnly = transactionsOnly;
     this.#tables = before.map(({ candidates }) => new Uint8Array(candidates));
     this.#candidates = new Uint8Array(farm.candidates);
@@ -74,6 +80,28 @@ export class Lag {
     if (first !== NONE && !excluded.tried(first)) return first;
     const next = this.#first(table, indexes, hash, except, SKIP.none, now);
     return next !== NONE && !excluded.tried(next) ? next : NONE;
+  }
+
+  /**
+   * Where the user that a request asks for may be registered, the likeliest place first: by the orders of before, the oldest first, and by the one
+   * of now. `hash`: of its key. {@link NONE} where all such places are out of the question.
+   */
+  whereRegistered(
+    message: MessageView,
+    uri: UriView,
+    from: Endpoint,
+    hash: number,
+    except: number,
+    now: number,
+    excluded: Excluded,
+  ): number {
+    for (let i = 0; i < this.before.length; i++) {
+      const { key } = this.before[i]!;
+      const then = key === this.#key ? hash : affinityHash(key, message, uri, from);
+      const b = this.formerly(i, then, except, now, excluded);
+      if (b !== NONE) return b;
+    }
+    return this.presently(hash, except, now, excluded);
   }
 
   /** Where the order that holds now puts it, or put it while those that came back lately were away. */

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hash32 } from '../sip/hash.ts';
 import { backendId, bucketOf, NO_CANDIDATE, RANKS, rankCandidates } from './rendezvous.ts';
@@ -45,6 +46,33 @@ test('masking a backend gives each key what removing it would', () => {
     const masked = [...five.subarray(at, at + RANKS)].find((b) => b !== NO_CANDIDATE && names[b] !== 'c')!;
     expect(names[masked]).toBe(['a', 'b', 'd', 'e'][four[at]!]);
   }
+});
+
+test('minimal disruption, whatever the weights and tiers: a key moves only from or to the backend that was changed', {
+  timeout: 60_000,
+}, () => {
+  const backend = fc.record({ weight: fc.integer({ min: 1, max: 9 }), priority: fc.integer({ min: 1, max: 3 }) });
+  const change = fc.constantFrom('gone', 'drained', 'heavier');
+  fc.assert(
+    fc.property(fc.array(backend, { minLength: 2, maxLength: 9 }), fc.nat(8), change, (facts, at, what) => {
+      const changed = at % facts.length;
+      const all = facts.map((f, i) => ({ ...f, id: backendId(`pbx${i}`), drain: false, name: `pbx${i}` }));
+      const next = all.flatMap((b, i) => {
+        if (i !== changed) return [b];
+        if (what === 'gone') return [];
+        return [what === 'drained' ? { ...b, drain: true } : { ...b, weight: b.weight + 3 }];
+      });
+      const [before, after] = [new Uint8Array(rankCandidates(all)), new Uint8Array(rankCandidates(next))];
+      for (let i = 0; i < 2000; i++) {
+        const was = all[firstOf(before, i)]!.name;
+        const is = next[firstOf(after, i)]?.name;
+        if (is === undefined) expect(next.every((b) => b.drain)).toBe(true);
+        else if (what === 'heavier') expect([was, `pbx${changed}`]).toContain(is);
+        else if (was !== `pbx${changed}`) expect(is).toBe(was);
+      }
+    }),
+    { numRuns: 8 },
+  );
 });
 
 test('raising a weight only moves keys towards that backend', () => {

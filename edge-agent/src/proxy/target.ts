@@ -30,7 +30,7 @@ export function choose(
   if (plan.strategy === 'hash') {
     const hash = affinityHash(plan.key, message, uri, from);
     const formerly = lag.holds(message.method, now)
-      ? whereRegistered(ctx, from, incoming, source, hash, excluded)
+      ? lag.whereRegistered(message, uri, from, hash, source, now, excluded)
       : NONE;
     return formerly !== NONE ? formerly : pool.byHash(hash, source, excluded);
   }
@@ -45,27 +45,6 @@ function challengerOf(challenger: number, pool: Pool, method: number): number {
   return (method === METHOD.REGISTER ? pool.admits(challenger) : pool.serves(challenger)) ? challenger : NONE;
 }
 
-/** Where the callee may be registered while registrations lag: by the orders of before, the oldest first, and by the one of now. */
-function whereRegistered(
-  ctx: Context,
-  from: Endpoint,
-  incoming: Listener,
-  source: number,
-  hash: number,
-  excluded: Excluded,
-): number {
-  const { message, uri, output } = ctx;
-  const { lag, plan } = incoming.farm;
-  const now = output.seconds();
-  for (let i = 0; i < lag.before.length; i++) {
-    const { key } = lag.before[i]!;
-    const then = key === plan.key ? hash : affinityHash(key, message, uri, from);
-    const b = lag.formerly(i, then, source, now, excluded);
-    if (b !== NONE) return b;
-  }
-  return lag.presently(hash, source, now, excluded);
-}
-
 /**
  * Another backend where the callee may be registered, for an exchange whose request stands in ctx again; {@link NONE} where registrations do not
  * lag, or all such were asked.
@@ -74,8 +53,10 @@ export function elsewhere(ctx: Context, exchange: Exchange): number {
   const { message, uri, output } = ctx;
   const { listener, from, source } = exchange;
   const { lag, plan } = listener.farm;
-  if (plan.strategy !== 'hash' || !lag.holds(message.method, output.seconds())) return NONE;
-  return whereRegistered(ctx, from, listener, source, affinityHash(plan.key, message, uri, from), exchange);
+  const now = output.seconds();
+  if (plan.strategy !== 'hash' || !lag.holds(message.method, now)) return NONE;
+  const hash = affinityHash(plan.key, message, uri, from);
+  return lag.whereRegistered(message, uri, from, hash, source, now, exchange);
 }
 
 /** The longest message that a stream or a datagram can bring, with room. */
