@@ -31,6 +31,12 @@ const REMEMBER = `<action>
 
 const withBody = (method: Method) => method === 'INVITE' || method === 'UPDATE';
 
+/**
+ * Before a side asks for something, since it may have answered just now: on a PBX with several processes its request could overtake that answer,
+ * and SIPp gives up on what it does not expect yet.
+ */
+const BREATH = '\n  <pause milliseconds="250"/>';
+
 /** A request within the dialog and its answer. */
 function ask(side: Side, method: Method, sequence: number, extra: string[] = []): string {
   const lines = (name: string) => [
@@ -45,7 +51,7 @@ function ask(side: Side, method: Method, sequence: number, extra: string[] = [])
     side.contact,
   ];
   const request = send([...lines(method), ...extra], { retransmit: true, ...(withBody(method) && { body: SDP }) });
-  const answered = `${request}
+  const answered = `${BREATH}${request}
   <recv response="100" optional="true"/>
   <recv response="200"/>`;
   return method === 'INVITE' ? `${answered}${send(lines('ACK'))}` : answered;
@@ -168,7 +174,6 @@ export const subscriber = scenario(
 export const notifier = scenario(
   'notifier',
   `
-  <recv request="SUBSCRIBE" rrs="true">${REMEMBER}</recv>${accepted('200 OK', ['Expires: 60'], false)}
-  <pause milliseconds="100"/>${part('callee', WATCH, 2)}
+  <recv request="SUBSCRIBE" rrs="true">${REMEMBER}</recv>${accepted('200 OK', ['Expires: 60'], false)}${part('callee', WATCH, 2)}
   <timewait milliseconds="200"/>`,
 );
