@@ -1,25 +1,23 @@
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Address, Peer } from './peers.ts';
 import { text } from './peers.ts';
 import { family, run, start } from './processes.ts';
 import type { StreamBed } from './streams.ts';
 import { validate } from './validate.ts';
 
-const OPEN_TRANSACTIONS = 20_000;
 const IDLE_CONNECTIONS = 5000;
-/** Request and 100 that are kept for each transaction are the sender's choice: told apart from what the proxy adds. */
-const SETTLE_MS = 500;
+/** Length of the INVITE that stands for all: with SDP, as blast.c sends it. */
+const REQUEST_BYTES = 600;
 
-/** Bytes of memory (proportional set size of all processes) that one of each takes. */
+/** Bytes of memory that one of each takes. */
 export interface MemoryResult {
   peer: string;
   title: string;
-  /** Null: the peer's memory is allocated beforehand, so that nothing can be seen from outside. */
+  /** An open INVITE transaction with its request, in heap and buffers; null: the peer's cannot be seen from outside. */
   transaction: number | null;
-  /** Of which the request as received. */
   requestBytes: number;
+  /** Idle connections, by the proportional set size of all processes. */
   tcp: number;
   tls: number;
 }
@@ -34,56 +32,43 @@ function memoryOf(pid: number): number {
   return kilobytes * 1024;
 }
 
-/**
- * What open INVITE transactions and idle connections cost. `silent` are the addresses of the backends: they answer one request, so that the
- * proxy is seen to work, and are then ended by `silence`.
- */
+/** What open INVITE transactions and idle connections cost. */
 export async function measureMemory(
   streams: StreamBed,
   peer: Peer,
   command: string[],
   proxy: Address,
   directory: string,
-  silence: () => Promise<void>,
 ): Promise<MemoryResult> {
-  const { bed } = streams;
+  const { bed, program } = streams;
   const process = start([bed.cores.proxy], command, directory);
-  try {
-    const { request, addedBytes } = await Promise.race([validate(proxy, bed.client, peer.proxies), process.failed]);
-    const idleCost = async (transport: 'tcp' | 'tls'): Promise<number> => {
-      const options = ['--connections', String(IDLE_CONNECTIONS), '--rate', '1', '--seconds', '4'];
-      const flags = transport === 'tls' ? ['--tls'] : [];
-      const once = (n: string[]) =>
-        run(bed.cores.load, [streams.program, '--to', text(streams[transport]), ...flags, ...n]);
-      await once(['--connections', '500', '--rate', '1000', '--seconds', '1']); // code and tables that come with the first
-      const before = memoryOf(process.pid);
-      const done = once(options);
-      let most = before;
-      const watch = setInterval(() => {
-        most = Math.max(most, memoryOf(process.pid));
-      }, 200);
-      await Promise.race([done, process.failed]).finally(() => clearInterval(watch));
-      return (most - before) / IDLE_CONNECTIONS;
-    };
-    const tcp = await idleCost('tcp');
-    const tls = await idleCost('tls');
-    await silence();
-    const holders = await Promise.all(bed.sinks.map(silentSocket));
+  const connect = (transport: 'tcp' | 'tls', connections: number, rate: number, seconds: number) => {
+    const load = ['--connections', String(connections), '--rate', String(rate), '--seconds', String(seconds)];
+    const flags = transport === 'tls' ? ['--tls'] : [];
+    return run(bed.cores.load, [program, '--to', text(streams[transport]), ...flags, ...load]);
+  };
+  const idleCost = async (transport: 'tcp' | 'tls'): Promise<number> => {
+    await connect(transport, 500, 1000, 1); // code and tables that come with the first
     const before = memoryOf(process.pid);
-    const load = ['--rate', String(OPEN_TRANSACTIONS), '--seconds', '1', '--mix', 'invite=1'];
-    const output = await run(bed.cores.load, [bed.blast, '--from', text(bed.client), '--to', text(proxy), ...load]);
-    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-    // Each 100 is a transaction that was begun; what got lost on the way costs nothing.
-    const { provisional } = JSON.parse(output) as { provisional: number };
-    if (provisional < OPEN_TRANSACTIONS / 2)
-      throw new Error(`only ${provisional} of ${OPEN_TRANSACTIONS} INVITEs got a 100`);
-    const transaction = (memoryOf(process.pid) - before) / provisional;
-    for (const holder of holders) holder.close();
+    let most = before;
+    const watch = setInterval(() => {
+      most = Math.max(most, memoryOf(process.pid));
+    }, 200);
+    const done = connect(transport, IDLE_CONNECTIONS, 1, 4);
+    await Promise.race([done, process.failed]).finally(() => clearInterval(watch));
+    return (most - before) / IDLE_CONNECTIONS;
+  };
+  try {
+    await Promise.race([validate(proxy, bed.client, peer.proxies), process.failed]);
     const { name, title } = peer;
+    const [tcp, tls] = [await idleCost('tcp'), await idleCost('tls')];
     return {
-      ...{ peer: name, title, tcp, tls },
-      transaction: peer.preallocates ? null : transaction,
-      requestBytes: request.length - addedBytes,
+      peer: name,
+      title,
+      tcp,
+      tls,
+      transaction: await transactionCost(streams, peer),
+      requestBytes: REQUEST_BYTES,
     };
   } catch (cause) {
     throw new Error(`${peer.title}: ${(cause as Error).message}`, { cause });
@@ -92,11 +77,9 @@ export async function measureMemory(
   }
 }
 
-/** Takes what comes and says nothing. */
-async function silentSocket({ address, port }: Address) {
-  const socket = createSocket('udp4')
-    .on('message', () => {})
-    .bind(port, address);
-  await once(socket, 'listening');
-  return socket;
+async function transactionCost({ bed }: StreamBed, peer: Peer): Promise<number | null> {
+  if (peer.preallocates) return null;
+  const script = join(import.meta.dirname, 'transaction-memory.ts');
+  const output = await run(bed.cores.load, [globalThis.process.execPath, '--expose-gc', script, String(REQUEST_BYTES)]);
+  return (JSON.parse(output) as { bytes: number }).bytes;
 }

@@ -11,7 +11,7 @@ import { busyShare, divideCores, machine } from './machine.ts';
 import { type Baseline, directoryOf, measure, measureBaseline, QUICK, type Result, THOROUGH } from './measure.ts';
 import { measureMemory } from './memory.ts';
 import { type Address, PEERS, type Peer, SECTIONS, type Section, type Site, text } from './peers.ts';
-import { type Running, start, stopAll } from './processes.ts';
+import { start, stopAll } from './processes.ts';
 import { describeProfiles } from './profile.ts';
 import { markdown, type Report, record } from './report.ts';
 import { measureStreams } from './streams.ts';
@@ -79,9 +79,6 @@ interface Bench {
   proxy: Address;
   streams: { tcp: Address; tls: Address; certificate: string; privateKey: string };
   directory: string;
-  /** Ends the sinks; starts them again. */
-  silence(): Promise<void>;
-  answer(): void;
 }
 
 async function prepare(settings: Settings, directory: string): Promise<Bench> {
@@ -90,15 +87,10 @@ async function prepare(settings: Settings, directory: string): Promise<Bench> {
   const cores = divideCores(core === undefined ? undefined : Number(core));
   const hosts = ['127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.2', '127.0.0.3'] as const;
   const [proxy, client, tcp, tls, ...sinks] = await freeAddresses(...hosts);
-  let answering: Running[] = [];
-  const answer = () => {
-    answering = sinks.map((sink) => start(cores.load, [programs.sink, '--listen', text(sink)]));
-  };
-  answer();
+  for (const sink of sinks) start(cores.load, [programs.sink, '--listen', text(sink)]);
   const bed = { blast: programs.blast, cores, client, sinks, mix: settings.mix };
   const streams = { tcp, tls, ...certify(directory) };
-  const silence = async () => void (await Promise.all(answering.map((sink) => sink.stop())));
-  return { settings, programs, bed, proxy, streams, directory, silence, answer };
+  return { settings, programs, bed, proxy, streams, directory };
 }
 
 /** A certificate for the run, in files: Kamailio reads nothing else. */
@@ -176,11 +168,9 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
     return { streams: results };
   },
   async memory(bench, peers) {
-    const results = await each(peers, 'memory', async (peer) => {
+    const results = await each(peers, 'memory', (peer) => {
       const { directory, command } = withStreams(bench, peer, 'memory');
-      const result = await measureMemory(streamBed(bench), peer, command, bench.proxy, directory, bench.silence);
-      bench.answer();
-      return result;
+      return measureMemory(streamBed(bench), peer, command, bench.proxy, directory);
     });
     return { memory: results };
   },
