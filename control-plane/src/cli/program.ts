@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import {
   type Fault,
   formatFault,
@@ -9,12 +8,15 @@ import {
   ValidationError,
 } from '@sipfleet/contract';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { ApiError, type Client, createClient, UnreachableError } from '../client.ts';
+import { ApiError, UnreachableError } from '../client.ts';
 import { accessOptions } from './access-options.ts';
 import { apply, diff } from './apply.ts';
 import { addAudit } from './audit.ts';
 import { checks, runCheck } from './checks.ts';
 import { type Connect, type Done, EXIT_CODES, examples } from './command.ts';
+import { addCompletion } from './completion.ts';
+import { connect, type GlobalOptions, LOCAL_URL } from './connect.ts';
+import { addContexts } from './contexts.ts';
 import { readDocuments } from './documents.ts';
 import { drain } from './drain.ts';
 import { addDrift } from './drift.ts';
@@ -23,10 +25,12 @@ import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
 import { addObservers } from './observe.ts';
 import type { ControlPlaneFlags } from './processes.ts';
+import { reference } from './reference.ts';
 import { addRollback } from './rollback.ts';
 import { addRollouts, rolloutOptions } from './rollout.ts';
 import { addTokens } from './tokens.ts';
 import type { UpOptions } from './up.ts';
+import { captured, watch } from './watch.ts';
 
 /** What starts processes; passed in, so that the other commands load and run without it. */
 export interface Launchers {
@@ -35,11 +39,13 @@ export interface Launchers {
   controlPlane(flags: ControlPlaneFlags): Promise<number>;
 }
 
-interface GlobalOptions {
-  url: string;
-  token?: string;
-  tokenFile?: string;
+/** docs/cli.md, as the commands are. */
+export function cliReference(): string {
+  const nothing = async () => EXIT.ok;
+  const io: Io = { ...{ out() {}, err() {}, readInput: async () => '', ask: async () => undefined }, ...SILENT };
+  return reference(buildProgram(io, { up: nothing, agent: nothing, controlPlane: nothing }, () => {}));
 }
+const SILENT = { env: {}, terminal: false, cwd: '.', sleep: async () => false };
 
 /** Runs one command line (without `node` and script). Never throws, never exits: the exit code comes back. */
 export async function run(args: readonly string[], io: Io, launch: Launchers): Promise<number> {
@@ -93,8 +99,9 @@ const collect = (value: string, all: string[] = []): string[] => [...all, value]
 function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): Command {
   const program = new Command('sipfleet')
     .description('SIP load balancing: one control plane, many edge agents.')
-    .option('--url <url>', 'address of the control plane', io.env.SIPFLEET_URL ?? 'http://127.0.0.1:8080')
-    .option('--token <token>', 'API token sft_… (default: SIPFLEET_TOKEN, else --token-file)')
+    .option('--context <name>', 'control plane of sipfleet context (default: SIPFLEET_CONTEXT, else the one in use)')
+    .option('--url <url>', `address of the control plane (default: SIPFLEET_URL, else the context, else ${LOCAL_URL})`)
+    .option('--token <token>', 'API token sft_… (default: the context, else SIPFLEET_TOKEN, else --token-file)')
     .option('--token-file <file>', 'file that holds the API token (default: ./var/token if it can be read)')
     .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) })
     .exitOverride()
@@ -112,26 +119,10 @@ function buildProgram(io: Io, launch: Launchers, done: (code: number) => void): 
   addRollouts(program, io, client, done);
   addRollback(program, io, client, done);
   addTokens(program, io, client, done);
+  addContexts(program, io, done);
+  addCompletion(program, io, done);
   addSchema(program, io, done);
   return program;
-}
-
-async function connect(options: GlobalOptions, io: Io): Promise<Client> {
-  if (!/^https?:\/\/[^/]/.test(options.url))
-    throw new CliError(`--url: found ${JSON.stringify(options.url)}; allowed: an http or https URL`);
-  const token = options.token ?? (await tokenFrom(options.tokenFile, io));
-  return createClient({ url: options.url, ...(token ? { token } : {}), ...(io.fetch ? { fetch: io.fetch } : {}) });
-}
-
-async function tokenFrom(file: string | undefined, io: Io): Promise<string | undefined> {
-  if (file === undefined && io.env.SIPFLEET_TOKEN) return io.env.SIPFLEET_TOKEN;
-  try {
-    return (await readFile(resolve(io.cwd, file ?? 'var/token'), 'utf8')).trim();
-  } catch (error) {
-    // Without a token the control plane says what is missing; a file that was asked for must be there.
-    if (file === undefined) return undefined;
-    throw new CliError(`--token-file ${file}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function address(flag: string, description: string, preset?: string): Option {
@@ -169,6 +160,7 @@ function addLaunchers(program: Command, io: Io, client: Connect, launch: Launche
     .action(async (_args, _options, command: Command) => done(await launch.agent(command.args)));
   agent
     .command('revoke')
+    .helpOption('-h, --help', 'display help for command')
     .description('revoke an agent: its next request is refused, and its push connection ends')
     .argument('<name>', 'its name or id')
     .addHelpText('after', examples('agent revoke edge-1'))
@@ -300,10 +292,14 @@ function addReaders(program: Command, io: Io, client: Connect, done: (code: numb
     .command('status')
     .description('which agents run what they should, and what state their backends are in')
     .addOption(output())
-    .addHelpText('after', examples('status', 'status -o json'))
-    .action(async ({ output: format }: { output: Format }) =>
-      done(await status(await client(), format, io, colorsFor(io))),
-    );
+    .option('--watch', 'show it until Ctrl-C')
+    .addHelpText('after', examples('status', 'status -o json', 'status --watch'))
+    .action(async ({ output: format, watch: follows }: { output: Format; watch?: true }) => {
+      const api = await client();
+      const show = (to: Io) => status(api, format, to, colorsFor(io));
+      if (follows) await watch(io, () => captured(io, show));
+      done(follows ? EXIT.ok : await show(io));
+    });
   program
     .command('version')
     .description('print the version')
@@ -335,10 +331,14 @@ function addChecks(program: Command, io: Io, client: Connect, done: (code: numbe
     .description('who makes which health check, when next, and what was found last')
     .argument('[farm]')
     .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
-    .addHelpText('after', examples('checks', 'checks pbx', 'checks run pbx/pbx1/dummy-call'))
-    .action(async (farm: string | undefined, { output: format }: { output: Format }) =>
-      done(await checks(await client(), farm, format, io, colorsFor(io))),
-    );
+    .option('--watch', 'show it until Ctrl-C')
+    .addHelpText('after', examples('checks', 'checks pbx --watch', 'checks run pbx/pbx1/dummy-call'))
+    .action(async (farm: string | undefined, { output: format, watch: follows }: { output: Format; watch?: true }) => {
+      const api = await client();
+      const show = (to: Io) => checks(api, farm, format, to, colorsFor(io));
+      if (follows) await watch(io, () => captured(io, show));
+      done(follows ? EXIT.ok : await show(io));
+    });
   command
     .command('run')
     .description('have an agent make a check now and show what it finds; exit code 1 where it does not succeed')

@@ -23,3 +23,13 @@ export async function watch(io: Io, frame: () => Promise<Frame>): Promise<Frame>
     if (now.ended || !(await io.sleep(WATCH_MS))) return now;
   }
 }
+
+/** What a command writes, as a frame that goes on. */
+export async function captured(io: Io, command: (to: Io) => Promise<unknown>): Promise<Frame> {
+  let text = '';
+  const out = (part: string) => {
+    text += part;
+  };
+  await command({ ...io, out });
+  return { text, ended: false };
+}
