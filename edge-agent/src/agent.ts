@@ -10,6 +10,7 @@ import { CheckLink } from './link/check-link.ts';
 import { ControlPlaneClient } from './link/client.ts';
 import { awsCredentials, iamProof } from './link/iam.ts';
 import { type EnrolOptions, enrol, type Identity, loadIdentity } from './link/identity.ts';
+import { rotateKey } from './link/key-rotation.ts';
 import { Link } from './link/link.ts';
 import { PushSocket } from './link/push.ts';
 import { SecretKeeper } from './link/secret-keeper.ts';
@@ -45,6 +46,8 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
   readonly #stop = new AbortController();
+  /** Replaces this agent's key where that is due. */
+  #rotate: (() => Promise<boolean>) | undefined;
   #identity: Identity | undefined;
   #runtime: Runtime | undefined;
   #admin: AdminServer | undefined;
@@ -74,8 +77,16 @@ export class Agent {
       const runtime = await this.#serve({ number: this.#identity.number, address });
       this.#link = await this.#newLink(source.base, this.#identity, runtime);
       await this.#link.start();
+      this.#keepKeyFresh();
     }
     return this.#ready();
+  }
+
+  /** Now, and once a day. */
+  #keepKeyFresh(): void {
+    void this.#rotate?.();
+    const timer = setInterval(() => void this.#rotate?.(), 86_400_000);
+    this.#stop.signal.addEventListener('abort', () => clearInterval(timer), { once: true });
   }
 
   /** SIGHUP: reads the snapshot file and its secrets again, or asks the control plane now. What ran goes on if that fails. */
@@ -204,6 +215,7 @@ export class Agent {
     const { data } = this.#options;
     const { agentId, sealKey, site } = identity;
     const client = new ControlPlaneClient(base, token, serverClock, this.#stop.signal);
+    this.#rotate = () => rotateKey({ data, identity, client, log }, serverClock.now());
     const trust = await Trust.load(data, () => client.signingKeys());
     const checks = new CheckLink({
       client,

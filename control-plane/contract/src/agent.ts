@@ -68,6 +68,12 @@ export type EnrolRequest = z.infer<typeof EnrolRequest>;
 export const AgentKeys = z.strictObject({ sealKey });
 export type AgentKeys = z.infer<typeof AgentKeys>;
 
+/** `PUT /v1/agent/key`: the key that this agent signs with from now on. `proof`: that it has it, base64url Ed25519 over {@link keyProofText}. */
+export const AgentKey = z.strictObject({ publicKey, proof: z.string().max(100) });
+export type AgentKey = z.infer<typeof AgentKey>;
+
+export const keyProofText = (agentId: string, x: string): string => `sipfleet agent-key 1\n${agentId}\n${x}`;
+
 /** A key that snapshots are signed with, and its place in the chain of such keys. */
 export const SigningKey = z.strictObject({ sequence: z.int().min(1), x: point });
 export type SigningKey = z.infer<typeof SigningKey>;

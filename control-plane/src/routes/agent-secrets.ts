@@ -1,4 +1,5 @@
-import { AgentKeys, KeyChain, SecretBundle, SIGNATURE_HEADER } from '@sipfleet/contract';
+import { createPublicKey, verify } from 'node:crypto';
+import { AgentKey, AgentKeys, KeyChain, keyProofText, SecretBundle, SIGNATURE_HEADER } from '@sipfleet/contract';
 import { AuthError } from '../auth/auth-error.ts';
 import { bundleEtag, secretsOfSite } from '../domain/secrets.ts';
 import type { AppDeps } from './deps.ts';
@@ -73,6 +74,31 @@ export function agentSecretRoutes(app: App, deps: AppDeps): void {
       if (!(await deps.store.setSealKey(agentId, body.sealKey.x)))
         throw new AuthError(401, `agent ${agentId} was revoked`);
       deps.log.info({ agent: agentId }, 'an agent registered a key to seal to');
+      return c.body(null, 204);
+    },
+  );
+
+  addRoute(
+    app,
+    {
+      method: 'put',
+      path: '/v1/agent/key',
+      summary: 'Rotate: register the key that this agent signs with from now on; the one before opens nothing any more',
+      guard,
+      body: AgentKey,
+      answers: { 204: { description: 'Registered, or registered already' } },
+      problems: [400, 401, 413, 422],
+    },
+    async (c, { body: { publicKey, proof } }) => {
+      const { agentId, name } = c.get('agent');
+      const key = createPublicKey({ key: publicKey, format: 'jwk' });
+      const text = Buffer.from(keyProofText(agentId, publicKey.x));
+      if (!verify(null, text, key, Buffer.from(proof, 'base64url')))
+        throw new AuthError(401, 'the proof of the new key is not made with it');
+      if (!(await deps.store.setPublicKey(agentId, publicKey.x)))
+        throw new AuthError(401, `agent ${agentId} was revoked`);
+      await c.get('audit')({ actor: `agent ${name}`, action: 'agent.rotate-key', details: { agent: agentId } });
+      deps.log.info({ agent: agentId }, 'an agent rotated its key');
       return c.body(null, 204);
     },
   );

@@ -404,6 +404,9 @@ export function storeContract(open: () => Promise<Store>): void {
       await joinToken('sealed');
       const { agentId } = (await store.enrol(enrolment('sealed', { sealKey: 'first' }))) as { agentId: string };
       expect((await store.agent(agentId))?.sealKey).toBe('first');
+      expect(await store.setPublicKey(agentId, 'another')).toBe(true);
+      expect((await store.identity(agentId))?.publicKey).toBe('another');
+      expect(await store.setPublicKey('agt_none', 'x')).toBe(false);
       expect(await store.setSealKey(agentId, 'second')).toBe(true);
       expect((await store.agent(agentId))?.sealKey).toBe('second');
       await store.deleteAgent(agentId);

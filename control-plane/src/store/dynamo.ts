@@ -73,6 +73,7 @@ export function openDynamoStore(client: DynamoDBClient, tableName: string): Stor
         { version: report.version, lastReportAt: at, report: packReport(report) },
         conditions.present,
       ),
+    setPublicKey: (agentId, publicKey) => table.update(key.agent(agentId), { publicKey }, conditions.present),
     setSealKey: (agentId, sealKey) => table.update(key.agent(agentId), { sealKey }, conditions.present),
     deleteAgent: (agentId) => deleteAgent(table, agentId),
     signingKeys: async () => (await table.query('SIGNING_KEY')).map(readSigningKey),

@@ -140,6 +140,8 @@ export function openSqliteStore(file: string): Store {
           ...[JSON.stringify(report), report.version, at, agentId],
         ),
       ) > 0,
+    setPublicKey: async (agentId, publicKey) =>
+      run('UPDATE agent SET public_key = ? WHERE agent_id = ?', publicKey, agentId) > 0,
     setSealKey: async (agentId, sealKey) =>
       run('UPDATE agent SET seal_key = ? WHERE agent_id = ?', sealKey, agentId) > 0,
     deleteAgent: async (agentId) => run('DELETE FROM agent WHERE agent_id = ?', agentId) > 0,

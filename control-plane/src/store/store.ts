@@ -85,6 +85,8 @@ export interface Store {
   recordReport(agent: Pick<AgentIdentity, 'agentId' | 'site'>, report: AgentReport, at: string): Promise<boolean>;
   /** The `x` of the X25519 JWK that Secrets are sealed to from now on. False: there is no such agent. */
   setSealKey(agentId: string, sealKey: string): Promise<boolean>;
+  /** The `x` of the Ed25519 JWK that its requests are verified with from now on. False: there is no such agent. */
+  setPublicKey(agentId: string, publicKey: string): Promise<boolean>;
   /** False: there was no such agent. Its number becomes free. */
   deleteAgent(agentId: string): Promise<boolean>;
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
+  type AgentKey,
   type AgentKeys,
   type AgentReport,
   CheckSchedule,
@@ -76,6 +77,11 @@ export class ControlPlaneClient {
   async registerSealKey(x: string): Promise<void> {
     const keys: AgentKeys = { sealKey: { kty: 'OKP', crv: 'X25519', x } };
     await this.#exchange('keys', { method: 'PUT', body: JSON.stringify(keys), headers: JSON_BODY }, [204]);
+  }
+
+  /** Has this agent's requests verified with another key from now on. */
+  async registerKey(key: AgentKey): Promise<void> {
+    await this.#exchange('key', { method: 'PUT', body: JSON.stringify(key), headers: JSON_BODY }, [204]);
   }
 
   /** Every key that the control plane ever signed with. */

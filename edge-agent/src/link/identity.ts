@@ -18,12 +18,16 @@ const TOKEN_SECONDS = 300;
 const REUSE_MS = 180_000;
 
 /** DATA/identity.json. Without `agent` while enrolment is under way. */
-interface IdentityFile {
+export interface IdentityFile {
   name: string;
   key: KeyObject;
   /** X25519: Secrets are sealed to it. */
   sealKey: KeyObject;
   agent: EnrolResponse | undefined;
+  /** When `key` was made, RFC 3339; undefined: before that was written down. */
+  keyMadeAt?: string | undefined;
+  /** The key after `key`, kept before it is shown: the control plane may have it already. */
+  nextKey?: KeyObject | undefined;
 }
 
 /** Who this agent is to the control plane. */
@@ -34,7 +38,7 @@ export class Identity {
   readonly name: string;
   /** X25519, private: Secrets are sealed to it. */
   readonly sealKey: KeyObject;
-  readonly #key: KeyObject;
+  #key: KeyObject;
   #token: { jwt: Promise<string>; madeAt: number } | undefined;
 
   constructor(name: string, agent: EnrolResponse, key: KeyObject, sealKey: KeyObject) {
@@ -54,6 +58,12 @@ export class Identity {
     return this.#token.jwt;
   }
 
+  /** Signs with another key from now on. */
+  adopt(key: KeyObject): void {
+    this.#key = key;
+    this.#token = undefined;
+  }
+
   #sign(now: number): Promise<string> {
     const seconds = Math.floor(now / 1000);
     return new SignJWT()
@@ -71,7 +81,7 @@ const newSealKey = (): KeyObject => generateKeyPairSync('x25519').privateKey;
 
 const pathIn = (data: string): string => join(data, 'identity.json');
 
-async function read(data: string): Promise<IdentityFile | undefined> {
+export async function readIdentity(data: string): Promise<IdentityFile | undefined> {
   try {
     const json = JSON.parse(await readFile(pathIn(data), 'utf8')) as {
       name: string;
@@ -79,13 +89,16 @@ async function read(data: string): Promise<IdentityFile | undefined> {
       /** Not there where the agent enrolled before there were Secrets. */
       sealKey?: JsonWebKey;
       agent?: unknown;
+      keyMadeAt?: string;
+      nextKey?: JsonWebKey;
     };
     const agent = json.agent === undefined ? undefined : parseWith(EnrolResponse, json.agent);
     const key = createPrivateKey({ key: json.key, format: 'jwk' });
-    const known = { name: String(json.name), key, agent };
+    const nextKey = json.nextKey && createPrivateKey({ key: json.nextKey, format: 'jwk' });
+    const known = { name: String(json.name), key, agent, keyMadeAt: json.keyMadeAt, nextKey };
     if (json.sealKey) return { ...known, sealKey: createPrivateKey({ key: json.sealKey, format: 'jwk' }) };
     const file = { ...known, sealKey: newSealKey() };
-    await write(data, file);
+    await writeIdentity(data, file);
     return file;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -93,13 +106,14 @@ async function read(data: string): Promise<IdentityFile | undefined> {
   }
 }
 
-async function write(data: string, file: IdentityFile): Promise<void> {
+export async function writeIdentity(data: string, file: IdentityFile): Promise<void> {
   try {
     await mkdir(data, { recursive: true, mode: 0o700 });
     const content = {
       ...file,
       key: file.key.export({ format: 'jwk' }),
       sealKey: file.sealKey.export({ format: 'jwk' }),
+      nextKey: file.nextKey?.export({ format: 'jwk' }),
     };
     await writeDurably(pathIn(data), `${JSON.stringify(content, null, 2)}\n`);
   } catch (cause) {
@@ -109,7 +123,7 @@ async function write(data: string, file: IdentityFile): Promise<void> {
 
 /** The identity that was enrolled before, if there is one. Throws AgentError STORE if the file cannot be understood. */
 export async function loadIdentity(data: string): Promise<Identity | undefined> {
-  const file = await read(data);
+  const file = await readIdentity(data);
   return file?.agent && new Identity(file.name, file.agent, file.key, file.sealKey);
 }
 
@@ -131,10 +145,10 @@ export interface EnrolOptions {
 export async function enrol(options: EnrolOptions): Promise<Identity> {
   const { data, base, proof, name, version, signal, log } = options;
   // The keys are kept before they are shown: if the answer gets lost, the next try shows the same ones and can be recognised.
-  const known = await read(data);
+  const known = await readIdentity(data);
   const key = known?.key ?? generateKeyPairSync('ed25519').privateKey;
   const seal = known?.sealKey ?? newSealKey();
-  await write(data, { name, key, sealKey: seal, agent: undefined });
+  await writeIdentity(data, { name, key, sealKey: seal, agent: undefined });
   const publicKey = parseWith(EnrolRequest.shape.publicKey, createPublicKey(key).export({ format: 'jwk' }));
   const sealKey = { kty: 'OKP' as const, crv: 'X25519' as const, x: pointOf(seal) };
   for (let attempt = 0; ; attempt++) {
@@ -145,7 +159,7 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
       const agent = await postJson(url, request, (answer) => parseWith(EnrolResponse, answer), { signal });
       // Before the identity: an agent that is enrolled has its pin.
       await pin(data, agent.signingKey ? [agent.signingKey] : []);
-      await write(data, { name, key, sealKey: seal, agent });
+      await writeIdentity(data, { name, key, sealKey: seal, agent, keyMadeAt: new Date().toISOString() });
       return new Identity(name, agent, key, seal);
     } catch (error) {
       const known = error instanceof AgentError && error.code === 'LINK' && !(error.cause instanceof Refusal);
