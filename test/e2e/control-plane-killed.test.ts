@@ -1,10 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { verifyChain } from '../../control-plane/src/audit-chain.ts';
+import { createClient } from '../../control-plane/src/client.ts';
 import { type StoreOptions, startControlPlane } from '../../control-plane/src/server.ts';
 import { openDynamoStore } from '../../control-plane/src/store/dynamo.ts';
 import {
@@ -43,12 +45,12 @@ const WRITE = [
   { action: 'put', revision: 1, resource: { kind: 'Site', name: 'rome', description: 'x' } },
 ];
 
-function post(url: string, dataDir: string, changes: object[], key: string) {
+function post(url: string, dataDir: string, changes: object[], key: string, rollout?: object) {
   const token = readFileSync(join(dataDir, 'token'), 'utf8').trim();
   return fetch(`${url}/v1/changes`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': key },
-    body: JSON.stringify({ changes }),
+    body: JSON.stringify(rollout === undefined ? { changes } : { changes, rollout }),
   });
 }
 
@@ -89,45 +91,112 @@ async function checkWhole(store: Store): Promise<void> {
   expect([await history('new'), await history('old')]).toEqual([[2], [2, 1]]);
 }
 
-/** Kills it at every step of one write, lets another one start, and asks again. @returns how many steps there were */
-async function killAtEveryStep(
-  prepare: () => Promise<{ store: StoreOptions; dataDir: string; open: () => Promise<Store> }>,
-) {
+/** One stored state, and how to look at it. */
+interface Prepared {
+  store: StoreOptions;
+  dataDir: string;
+  open: () => Promise<Store>;
+}
+
+/** What is asked of a control plane while it dies, and of the next one again. */
+interface Deed {
+  /** @returns undefined where no answer came */
+  ask(url: string, dataDir: string): Promise<Response>;
+  /** What was answered is true, whatever comes after. `again`: asked of the next one. */
+  answered(status: number, body: { revision?: number; state?: string }, again: boolean): void;
+  check(store: Store): Promise<void>;
+}
+
+const write: Deed = {
+  ask: (url, dataDir) => post(url, dataDir, WRITE, 'the-write'),
+  answered: (status, { revision }) => expect([status, revision]).toEqual([200, 2]),
+  check: checkWhole,
+};
+
+/** Takes the write back that was staged as a rollout: everything is as before, in one revision more. */
+const abort: Deed = {
+  ask: (url, dataDir) => command(url, dataDir, 'abort'),
+  answered: (status, { state }, again) => {
+    // The next one finds it aborted already, or aborts it.
+    if (!(again && status === 409)) expect([status, state]).toEqual([200, 'rolled-back']);
+  },
+  async check(store) {
+    const { revision, farms, rollout } = await store.configuration();
+    expect([revision, rollout?.state, [...farms.keys()]]).toEqual([4, 'rolled-back', ['old']]);
+    expect(farms.get('old')?.spec.sites).toEqual(['milan', 'rome']);
+    const verifier = verifyChain();
+    for (const entry of (await store.audit({ limit: 1000 })).items) verifier.take(entry);
+    expect(verifier.end(await store.auditHead()).faults).toEqual([]);
+    const revisions = (await store.audit({ limit: 1000, changesOnly: true })).items.map((entry) => entry.revision);
+    expect(revisions).toEqual([1, 2, 3, 4]);
+  },
+};
+
+function command(url: string, dataDir: string, verb: string): Promise<Response> {
+  const token = readFileSync(join(dataDir, 'token'), 'utf8').trim();
+  return fetch(`${url}/v1/rollouts/2/${verb}`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+}
+
+/** Kills it at every step of one deed, lets another one start, and asks again. @returns how many steps there were */
+async function killAtEveryStep({ ask, answered, check }: Deed, prepare: () => Promise<Prepared>): Promise<number> {
   for (let dieAt = 1; ; dieAt++) {
     const { store, dataDir, open } = await prepare();
     const { url, child, ended } = await mortal(store, dataDir, dieAt);
-    const first = await post(url, dataDir, WRITE, 'the-write').then(
-      (response) => response.json() as Promise<{ revision: number }>,
+    const first = await ask(url, dataDir).then(
+      async (response) => [response.status, await response.json()] as const,
       () => undefined,
     );
-    // What was answered is true, whatever comes after.
-    if (first !== undefined) expect(first.revision, `step ${dieAt}`).toBe(2);
+    if (first !== undefined) answered(first[0], first[1] as object, false);
     const killed = await diedOrDone(child, ended, open);
 
     const next = await startControlPlane({ http, store, dataDir, logger: log });
-    const again = await post(next.url, dataDir, WRITE, 'the-write');
-    const answer = (await again.json()) as { revision: number; changes: unknown[] };
-    expect([again.status, answer.revision, answer.changes.length], `step ${dieAt}`).toEqual([200, 2, 3]);
+    const again = await ask(next.url, dataDir);
+    answered(again.status, (await again.json()) as object, true);
     const reader = await open();
     // Every hint goes out: that of a write whose process died before it could send it as well.
     await expect.poll(() => reader.outbox(9), { timeout: 20_000 }).toEqual([]);
-    await checkWhole(reader);
+    await check(reader);
     await reader.close();
     await next.close();
     if (!killed) return dieAt - 1;
   }
 }
 
-describe('a control plane that is killed at any step of a write loses nothing and does nothing twice', () => {
-  test('SQLite', async () => {
-    const template = join(dir, 'template');
+/** Makes what stands before the deed. */
+async function prepared(deed: Deed, store: StoreOptions, dataDir: string): Promise<void> {
+  const plane = await startControlPlane({ http, store, dataDir, logger: log });
+  expect((await post(plane.url, dataDir, BEFORE, 'before')).status).toBe(200);
+  if (deed === abort) {
+    await joinAgent(plane.url, plane.adminToken);
+    expect((await post(plane.url, dataDir, WRITE, 'staged', { bake: '1d', ackTimeout: '1d' })).status).toBe(200);
+    expect((await command(plane.url, dataDir, 'pause')).status).toBe(200);
+  }
+  await plane.close();
+}
+
+/** A rollout waits for those it may move. */
+async function joinAgent(url: string, token: string): Promise<void> {
+  const { token: joinToken } = await createClient({ url, token }).createJoinToken('milan');
+  const { x } = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' });
+  const body = { joinToken, name: 'edge-1', version: '1', publicKey: { kty: 'OKP', crv: 'Ed25519', x } };
+  const headers = { 'content-type': 'application/json' };
+  const joined = await fetch(`${url}/v1/agents/enrol`, { method: 'POST', headers, body: JSON.stringify(body) });
+  expect(joined.status).toBe(201);
+}
+
+describe('a control plane that is killed at any step loses nothing and does nothing twice', () => {
+  const deeds = [
+    ['a write', write],
+    ['taking back a rollout', abort],
+  ] as const;
+
+  test.each(deeds)('SQLite: %s', async (name, deed) => {
+    const template = join(dir, name);
     const storeIn = (dataDir: string) => ({ kind: 'sqlite', file: join(dataDir, 'store.db') }) as const;
-    const plane = await startControlPlane({ http, store: storeIn(template), dataDir: template, logger: log });
-    expect((await post(plane.url, template, BEFORE, 'before')).status).toBe(200);
-    await plane.close();
+    await prepared(deed, storeIn(template), template);
     let runs = 0;
-    const steps = await killAtEveryStep(async () => {
-      const dataDir = join(dir, `sqlite-${runs++}`);
+    const steps = await killAtEveryStep(deed, async () => {
+      const dataDir = join(dir, `${name} ${runs++}`);
       cpSync(template, dataDir, { recursive: true });
       const store = storeIn(dataDir);
       return { store, dataDir, open: async () => openSqliteStore(store.file) };
@@ -137,20 +206,18 @@ describe('a control plane that is killed at any step of a write loses nothing an
 
   describe.skipIf(noDynamoLocal)('with DynamoDB', () => {
     let local: DynamoLocal;
+    let runs = 0;
     beforeAll(async () => {
       local = await startDynamoLocal();
     });
     afterAll(() => local.stop());
 
-    test('DynamoDB', async () => {
-      let runs = 0;
+    test.each(deeds)('DynamoDB: %s', async (_, deed) => {
       const dataDir = join(dir, 'dynamo');
-      const steps = await killAtEveryStep(async () => {
+      const steps = await killAtEveryStep(deed, async () => {
         const table = `killed-${runs++}`;
         const store = { kind: 'dynamodb', table, endpoint: local.endpoint } as const;
-        const plane = await startControlPlane({ http, store, dataDir, logger: log });
-        expect((await post(plane.url, dataDir, BEFORE, 'before')).status).toBe(200);
-        await plane.close();
+        await prepared(deed, store, dataDir);
         return { store, dataDir, open: async () => openDynamoStore(local.connect(), table) };
       });
       expect(steps).toBeGreaterThan(10);
