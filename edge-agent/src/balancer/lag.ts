@@ -29,6 +29,8 @@ export function lagOf(
 
 /** Backends that are stepped over besides those that are down. */
 const SKIP = { none: 0, absent: 1, recent: 2 } as const;
+/** Where most users are; where the order says; where users of a brief outage may be. */
+const PLACES = [SKIP.absent, SKIP.none, SKIP.recent] as const;
 
 /**
  * Registrations lag behind the candidate order. REGISTER follows the order that holds now; everybody else looks for the user first where the
@@ -106,8 +108,8 @@ export class Lag {
 
   /** Where the order that holds now puts it, or put it while those that came back lately were away. */
   presently(hash: number, except: number, now: number, excluded: Excluded): number {
-    for (const skip of [SKIP.absent, SKIP.none, SKIP.recent]) {
-      const b = this.#first(this.#candidates, undefined, hash, except, skip, now);
+    for (let i = 0; i < PLACES.length; i++) {
+      const b = this.#first(this.#candidates, undefined, hash, except, PLACES[i]!, now);
       if (b !== NONE && !excluded.tried(b)) return b;
     }
     return this.#unknownUntil > now ? this.#guess(hash, except, now, excluded) : NONE;
