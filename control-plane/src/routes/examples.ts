@@ -287,6 +287,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   'get /v1/agent/keys': { answer: { keys: [{ sequence: 1, x: POINT, signature: '…' }] } },
+  'put /v1/agent/key': { request: { publicKey: { kty: 'OKP', crv: 'Ed25519', x: POINT }, proof: '…' } },
   'put /v1/agent/keys': { request: { sealKey: { kty: 'OKP', crv: 'X25519', x: POINT } } },
   'get /v1/rollouts': { answer: { items: [rollout] } },
   'get /v1/rollouts/{number}': { answer: rollout },
