@@ -5,7 +5,7 @@ import { authenticateAgent } from '../auth/agent.ts';
 import { compose } from '../compose.ts';
 import type { Gateway } from '../push/fan-out.ts';
 import { createPublisher } from '../push/publisher.ts';
-import type { Log } from '../routes/deps.ts';
+import type { AppDeps, Log } from '../routes/deps.ts';
 import { connectionsOf } from '../store/connections.ts';
 import { openDynamoStore } from '../store/dynamo.ts';
 import { tableOf } from '../store/dynamo-table.ts';
@@ -33,6 +33,8 @@ export interface LambdaDeps {
   environment: Environment;
   keys: KeyWrapper;
   gateway: Gateway;
+  /** Who is let in beside API tokens and join tokens. */
+  access?: Pick<AppDeps, 'oidc' | 'iam'>;
   now: () => number;
   randomBytes: (length: number) => Uint8Array;
   log: Log;
@@ -60,6 +62,7 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
     changed: () => {},
     // The reconciler looks, once a minute.
     reported: () => {},
+    ...deps.access,
     now,
     randomBytes,
     log,

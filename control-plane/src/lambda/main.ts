@@ -3,6 +3,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { KMS } from '@aws-sdk/client-kms';
 import { pino } from 'pino';
 import { kmsKeys } from '../vault/kms-keys.ts';
+import { accessOf } from './access.ts';
 import { apiGateway } from './gateway.ts';
 import { type Environment, type Handlers, lambdaHandlers } from './handlers.ts';
 
@@ -15,6 +16,7 @@ function ready(): Promise<Handlers> {
     environment: environment(process.env),
     keys: kmsKeys(new KMS({}), required(process.env, 'SIPFLEET_KMS_KEY')),
     gateway: apiGateway(required(process.env, 'SIPFLEET_PUSH_ENDPOINT')),
+    access: accessOf(process.env),
     now: Date.now,
     randomBytes,
     log: pino({ level: process.env.SIPFLEET_LOG_LEVEL ?? 'info' }),
