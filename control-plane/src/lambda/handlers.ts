@@ -59,7 +59,6 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
     hub: gatewayHub({ connections, gateway, now, ...environment }),
     // The table's stream tells of commits, and the answers to reports of schedules: no function lives long enough to.
     onCommit: () => {},
-    changed: () => {},
     // The reconciler looks, once a minute.
     reported: () => {},
     ...deps.access,

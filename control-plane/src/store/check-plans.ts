@@ -27,8 +27,8 @@ export interface CheckPlansDeps {
   store: Pick<Store, 'agents' | 'agentsAt'>;
   current: Pick<Current, 'configuration'>;
   now: () => number;
-  /** The schedules of these sites are others than before. */
-  changed(sites: readonly string[]): void;
+  /** The schedules of these sites are others than before. Left out where nobody could be told: then nothing is compared. */
+  changed?: ((sites: readonly string[]) => void) | undefined;
   log: { error(fields: object, message: string): void };
   /**
    * When this process began to take reports, where it is the only one that does: what agents said while it was away was not heard, and
@@ -150,7 +150,7 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
       if (fingerprints.get(site) !== print) changed.push(site);
       fingerprints.set(site, print);
     }
-    if (changed.length > 0) deps.changed(changed);
+    if (changed.length > 0) deps.changed?.(changed);
   }
 
   function later(ms: number, work: () => Promise<void>): void {
@@ -166,6 +166,7 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
   }
 
   function compareSoon(site: string): void {
+    if (deps.changed === undefined) return;
     if (dirty.size === 0)
       later(GATHER_MS, () => {
         const sites = [...dirty];
@@ -185,7 +186,7 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
       }
     });
   }
-  look();
+  if (deps.changed !== undefined) look();
 
   /** Takes note of a report; true: it says something new to the site. */
   function note(view: SiteView, agentId: string, report: AgentReport, at: string): boolean {
