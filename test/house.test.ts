@@ -33,6 +33,7 @@ const HOUSES: House[] = [
       'agent.ts',
       'runtime.ts',
       'backend-signals.ts',
+      'precedence.ts',
       'snapshot-file.ts',
       'workers.ts',
       'data-thread.ts',

@@ -1,11 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataThreadSockets } from './data-sockets.ts';
 import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
+import { takePrecedence } from './precedence.ts';
 import type { Output } from './proxy/context.ts';
 import { Exchanges } from './proxy/exchange.ts';
 import { Flows } from './proxy/flows.ts';
 import { Peers } from './proxy/peers.ts';
 import { SipProxy } from './proxy/proxy.ts';
+
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
 import { EventWriter, monotonic } from './telemetry/events.ts';
@@ -31,6 +33,7 @@ import { createUdpTransport } from './transport/udp/index.ts';
  */
 const start = workerData as WorkerStart;
 const port = parentPort!;
+takePrecedence();
 
 /** Room that one message's edits may need in the arena: two Record-Routes, Path, Via, and a local response's headers. */
 const EDIT_ROOM = 4096;

@@ -6,7 +6,7 @@ import { Calls } from './calls.ts';
 import type { Delays } from './delays.ts';
 
 /** How often rings and tapes are read. */
-const DRAIN_MS = 100;
+const DRAIN_MS = 20;
 
 export interface WatchOptions {
   /** Of the data threads. */
