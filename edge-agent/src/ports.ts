@@ -55,6 +55,8 @@ export interface UdpEvents {
   handler: MessageHandler;
   /** A batch has been handed over; what it queued is sent next. */
   batchEnded(): void;
+  /** A turn of the event loop has emptied a socket, or taken all that it may of it and left more. Where that is known. */
+  turnEnded(left: boolean): void;
 }
 
 /** Every UDP socket of one worker. Two implementations: `recvmmsg`/`sendmmsg` through FFI, and `dgram`. */
@@ -88,6 +90,8 @@ export interface TransportCounts {
   sent: number;
   /** Datagrams that the kernel refused to send, and stream messages dropped because a peer's queue was full. */
   sendDropped: number;
+  /** Stream messages dropped because all queues together were full. */
+  overBudget: number;
   /** Datagrams longer than the receive buffer (MSG_TRUNC), and stream messages over the size limit. */
   oversized: number;
   receivedBytes: number;

@@ -5,6 +5,7 @@ import { takePrecedence } from './precedence.ts';
 import type { Output } from './proxy/context.ts';
 import { Exchanges } from './proxy/exchange.ts';
 import { Flows } from './proxy/flows.ts';
+import { Overload } from './proxy/overload.ts';
 import { Peers } from './proxy/peers.ts';
 import { SipProxy } from './proxy/proxy.ts';
 
@@ -56,7 +57,7 @@ interface Running {
 const open = new OpenConnections(start.openConnections);
 open.clear(start.index);
 const counts = createCounts();
-const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters });
+const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters, onTurnEnd });
 const streams = createStreamTransport({
   kind: start.datapath,
   handler: receive,
@@ -75,6 +76,7 @@ const tape = start.tape.byteLength > 0 ? new TapeWriter(start.tape, monotonic) :
 const sockets = new DataThreadSockets(udp, streams);
 /** Requests under way at once, per data thread: some 2 KB each beside the message. */
 const MAX_TRANSACTIONS = 50_000;
+const overload = new Overload();
 /** Made for the first plan that keeps transactions: without one its tables would be memory for nothing. */
 let exchanges: Exchanges | undefined;
 let running: Running | undefined;
@@ -133,6 +135,11 @@ function lost(to: Endpoint, refused: boolean): void {
     }
     udp.flush();
   });
+}
+
+function onTurnEnd(left: boolean): void {
+  if (left) overload.saturated(performance.now());
+  else overload.drained(performance.now());
 }
 
 /** What other data threads want: mostly between two batches of our own, woken for it where none comes. */
@@ -215,8 +222,12 @@ function sendHere(to: Endpoint, message: Segments): boolean {
   return streams.send(to.connection, message);
 }
 
+let tickedAt = performance.now();
 const tick = setInterval(() => {
   seconds = Math.floor(Date.now() / 1000);
+  const now = performance.now();
+  overload.tick(now, now - tickedAt - TICK_MS);
+  tickedAt = now;
   takeCounts();
   // With no transaction under way the timers rest, and connections may be there all the same.
   if (timers === undefined) fireTimers();
@@ -226,6 +237,11 @@ const tick = setInterval(() => {
 function takeCounts(): void {
   if (!running) return;
   running.counters.takeTransport(counts);
+  running.counters.takeStates({
+    transactions: exchanges?.size ?? 0,
+    queuedBytes: streams.queuedBytes,
+    overloaded: overload.share > 0 ? 1 : 0,
+  });
   for (const { index } of running.runtime.listeners) {
     const stream = sockets.stream(index);
     if (stream) running.counters.takeConnections(index, stream.connections, stream.connectionCounts);
@@ -241,7 +257,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
         const runtime = buildRuntime(plan, start.index, start.workers);
         if (plan.farms.some((farm) => farm.stateful)) exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
         const slab = new SlabCounters(plan, counters);
-        const proxy = new SipProxy(runtime, output, slab, exchanges, events, tape);
+        const proxy = new SipProxy(runtime, output, slab, exchanges, events, tape, overload);
         const byMark = new Map(runtime.listeners.map((l) => [l.mark, l]));
         next = { runtime, counters: slab, proxy, serial, byHandle: [], byMark };
         return { type: 'prepared', etag: plan.etag, ports };

@@ -74,6 +74,7 @@ const proxy = new SipProxy(
     requestTo: () => {},
     requestFrom: () => {},
     responseFrom: () => {},
+    refused: () => {},
     retransmission: () => {},
     failover: () => {},
     sought: () => {},

@@ -3,12 +3,13 @@ import { MessageView } from '../sip/message.ts';
 import { Splice } from '../sip/splice.ts';
 import { UriView } from '../sip/uri.ts';
 import { ViaView } from '../sip/via.ts';
-import type { LocalStatus } from '../telemetry/slab.ts';
+import type { LocalStatus, Refusal } from '../telemetry/slab.ts';
 import type { ResponseTarget } from '../transaction/branch.ts';
 import { Edits } from './edits.ts';
 import type { Exchange, Exchanges } from './exchange.ts';
 import { createRegistered, type Registered } from './flow.ts';
 import type { Flows } from './flows.ts';
+import type { Overload } from './overload.ts';
 import type { Peers } from './peers.ts';
 import type { FarmRuntime, Listener, Runtime } from './runtime.ts';
 import { createToken } from './token.ts';
@@ -50,6 +51,8 @@ export const HOP = { request: 0, cancel: 1, ack: 2 } as const;
 export interface Counters {
   drop(reason: number): void;
   local(status: LocalStatus): void;
+  /** New work was refused to protect what stands. */
+  refused(reason: Refusal): void;
   requestTo(backend: number, method: number): void;
   requestFrom(backend: number, method: number): void;
   responseFrom(backend: number, status: number): void;
@@ -143,6 +146,8 @@ export interface Context {
   /** What forwarding writes: see {@link HOP}; and the To line of an ACK. */
   hop: number;
   ackTo: Uint8Array;
+  /** Whether new work is let in. */
+  overload: Overload;
   /** Undefined: everything is forwarded statelessly. */
   exchanges: Exchanges | undefined;
   /** Of the request at hand; undefined: it is forwarded statelessly, or not yet decided. */
@@ -156,6 +161,7 @@ export function createContext(
   exchanges: Exchanges | undefined,
   events: CallEvents,
   tape: MessageTape,
+  overload: Overload,
 ): Context {
   return {
     runtime,
@@ -183,5 +189,6 @@ export function createContext(
     ackTo: new Uint8Array(0),
     exchanges,
     exchange: undefined,
+    overload,
   };
 }

@@ -7,9 +7,10 @@ import { wordsOf } from '../sip/host.ts';
 import { joinSegments } from '../sip/splice.ts';
 import { toText } from '../sip/text.ts';
 import { DROP_REASONS } from '../telemetry/slab.ts';
-import type { CallEvents, Counters, Output } from './context.ts';
+import { type CallEvents, type Counters, noTape, type Output } from './context.ts';
 import { Exchanges } from './exchange.ts';
 import { createFlows, Flows } from './flows.ts';
+import { Overload } from './overload.ts';
 import { createPeers, type Peer, Peers } from './peers.ts';
 import { SipProxy } from './proxy.ts';
 import { buildRuntime, type Listener } from './runtime.ts';
@@ -125,13 +126,16 @@ export function agent(
     requestTo: (b, m) => bump(`to ${b} ${m}`),
     requestFrom: (b, m) => bump(`from ${b} ${m}`),
     responseFrom: (b, s) => bump(`response ${b} ${s}`),
+    refused: (reason) => bump(`refused ${reason}`),
     retransmission: (b) => bump(`retransmission ${b}`),
     failover: (b) => bump(`failover ${b}`),
     sought: (b) => bump(`sought ${b}`),
   };
-  const proxy = new SipProxy(runtime, output, counters, exchanges, options.events);
+  const overload = new Overload();
+  const proxy = new SipProxy(runtime, output, counters, exchanges, options.events, noTape(), overload);
   return {
     plan,
+    overload,
     exchanges,
     clock,
     /** Lets time pass in steps of 10 ms; returns what the timers sent. */

@@ -15,6 +15,7 @@ import {
 import { obey, unreachable } from './dead.ts';
 import type { Exchanges } from './exchange.ts';
 import { callOf, record } from './observe.ts';
+import { Overload } from './overload.ts';
 import { reply } from './reply.ts';
 import { handleRequest } from './request.ts';
 import { handleResponse, passResponse } from './response.ts';
@@ -39,8 +40,9 @@ export class SipProxy {
     exchanges?: Exchanges,
     events: CallEvents = NO_EVENTS,
     tape: MessageTape = noTape(),
+    overload: Overload = new Overload(),
   ) {
-    this.#context = createContext(runtime, output, counters, exchanges, events, tape);
+    this.#context = createContext(runtime, output, counters, exchanges, events, tape, overload);
   }
 
   /** A connection to `to` could not be opened (`refused`), or has ended. */

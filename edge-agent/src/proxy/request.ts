@@ -35,7 +35,13 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   if (source >= 0) counters.requestFrom(farm.backends[source]!.global, message.method);
 
   ctx.exchange = undefined;
+  const overloaded = ctx.overload.share > 0 && isNewWork(ctx, source);
+  if (overloaded && ctx.overload.hopeless) return counters.drop(DROP.overload);
   if (isKnown(ctx, from, incoming)) return;
+  if (overloaded && !admitted(ctx)) {
+    counters.refused('overload');
+    return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
+  }
   const refusal = validate(ctx, incoming, source);
   if (refusal !== 0) return refuse(ctx, from, incoming, refusal);
 
@@ -50,6 +56,16 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   // A Record-Route of another call, preloaded into a request that starts a dialog, must not choose the backend: balanced as new.
   if (route === ROUTE.token && (ctx.token.path || message.hasToTag)) return byToken(ctx, from, incoming, source);
   balance(ctx, from, incoming, source, true);
+}
+
+/** Of a client, and outside of any dialog. What a PBX sends belongs to a call that was let in; CANCEL and ACK end what there is. */
+const isNewWork = ({ message }: Context, source: number): boolean =>
+  source === SOURCE.client && !message.hasToTag && message.method !== METHOD.ACK && message.method !== METHOD.CANCEL;
+
+/** By the Call-ID, so that the parts of a call's setup (challenge and answer) share one fate. */
+function admitted({ message, overload, output }: Context): boolean {
+  const line = message.first[HEADER.callId]!;
+  return overload.admits(hash32(message.bytes, message.valueStart[line]!, message.valueEnd[line]!), output.seconds());
 }
 
 /**
@@ -107,7 +123,7 @@ function toBackend(
   const exchange = open(ctx, from, incoming, source, fresh);
   if (exchange === undefined && ctx.serverKey !== 0 && fresh) {
     // Memory is for calls that stand: new work is refused, what belongs to a dialog goes on statelessly.
-    ctx.counters.drop(DROP.transaction_limit);
+    ctx.counters.refused('transaction_limit');
     return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
   }
   forwardToBackend(ctx, from, incoming, backend, source, fresh);

@@ -203,7 +203,7 @@ test('at the limit new work is refused with 503, a dialog goes on', () => {
     PHONE,
   )!;
   expect(backendOf(info.to)).toBe(backendOf(out.to));
-  expect(a.drops).toEqual(['transaction_limit']);
+  expect([a.drops, a.counts['refused transaction_limit']]).toEqual([[], 1]);
 });
 
 test('a PBX’s INVITE towards a phone is a transaction too: retransmitted, and never sent elsewhere', () => {

@@ -1,6 +1,14 @@
 import type { Plan } from '../plan.ts';
 import type { ConnectionCounts, TransportCounts } from '../ports.ts';
-import { DROP, LISTENER_FIELDS, type LocalStatus, SlabLayout } from './slab.ts';
+import {
+  DROP,
+  LISTENER_FIELDS,
+  type LocalStatus,
+  type Refusal,
+  SlabLayout,
+  WORKER_STATES,
+  type WorkerState,
+} from './slab.ts';
 
 const RECEIVED = LISTENER_FIELDS.indexOf('received');
 const SENT = LISTENER_FIELDS.indexOf('sent');
@@ -16,6 +24,7 @@ export class SlabCounters {
   /** What of the transport's own counts is already in here. */
   #oversized = -1;
   #sendDropped = -1;
+  #overBudget = -1;
   /** What of a listener's own counts is already in here. */
   readonly #taken = new Map<number, ConnectionCounts>();
 
@@ -41,6 +50,9 @@ export class SlabCounters {
   local(status: LocalStatus): void {
     this.#add(this.#layout.local(status), 1);
   }
+  refused(reason: Refusal): void {
+    this.#add(this.#layout.refused(reason), 1);
+  }
   requestTo(backend: number, method: number): void {
     this.#add(this.#layout.requestTo(backend, method), 1);
   }
@@ -65,9 +77,16 @@ export class SlabCounters {
     if (this.#oversized >= 0) {
       this.#add(DROP.oversized, counts.oversized - this.#oversized);
       this.#add(DROP.send_failed, counts.sendDropped - this.#sendDropped);
+      this.#add(DROP.queue_budget, counts.overBudget - this.#overBudget);
     }
     this.#oversized = counts.oversized;
     this.#sendDropped = counts.sendDropped;
+    this.#overBudget = counts.overBudget;
+  }
+
+  /** Notes how the worker is now. */
+  takeStates(states: Readonly<Record<WorkerState, number>>): void {
+    for (const state of WORKER_STATES) this.#slab[this.#layout.worker(state)] = states[state];
   }
 
   /** Adds what became of a listener's connections since the last call, and notes how many are open. */

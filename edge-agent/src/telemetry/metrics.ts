@@ -7,7 +7,7 @@ import { CATALOGUE, type MetricEntry } from './catalogue.ts';
 import { CALL_METRICS } from './catalogue-calls.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
-import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS } from './slab.ts';
+import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS, REFUSALS, WORKER_STATES } from './slab.ts';
 import type { Totals } from './totals.ts';
 
 /** Where the values come from that are asked for at every scrape. */
@@ -333,7 +333,7 @@ export class AgentMetrics {
       if (lastTaken !== undefined) this.#metric<Gauge>('pushLastTaken').set({ exporter: name }, lastTaken / 1000);
   }
 
-  #collectAgent({ drops, local }: Totals): void {
+  #collectAgent({ drops, local, refused, states }: Totals): void {
     this.#fill(
       'dropped',
       DROP_REASONS.map((reason, i) => [{ reason }, drops[i] as number]),
@@ -342,6 +342,11 @@ export class AgentMetrics {
       'localResponses',
       LOCAL_STATUSES.map((code, i) => [{ code: String(code) }, local[i] as number]),
     );
+    this.#fill(
+      'refused',
+      REFUSALS.map((reason, i) => [{ reason }, refused[i] as number]),
+    );
+    for (const [i, key] of WORKER_STATES.entries()) this.#set(key, states[i]);
     const { running, restarts } = this.#source.workers();
     this.#set('workers', running);
     this.#fill('workerRestarts', [[{}, restarts]]);

@@ -4,7 +4,7 @@ import { METHODS } from '../sip/method.ts';
  * Layout of the counters that data threads keep: one Float64Array over shared memory per worker and plan,
  * written by its worker alone (so plain adds), summed by the control thread. 2^53 counts are exact.
  *
- *   [ drops | local responses | per listener … | per backend … ]
+ *   [ drops | local responses | refusals, states of the worker | per listener … | per backend … ]
  */
 
 /** Why a message went nowhere. Index = position; names are the `reason` label of sipfleet_dropped_messages_total. */
@@ -20,7 +20,8 @@ export const DROP_REASONS = [
   'mailbox_full',
   'keepalive',
   'internal',
-  'transaction_limit',
+  'overload',
+  'queue_budget',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 /** `DROP.malformed` → its index. */
@@ -31,6 +32,14 @@ export { METHODS, type MethodName } from '../sip/method.ts';
 /** Responses that the agent itself makes (proxy/reply.ts). */
 export const LOCAL_STATUSES = [100, 200, 400, 403, 408, 416, 420, 430, 482, 483, 487, 503, 505] as const;
 export type LocalStatus = (typeof LOCAL_STATUSES)[number];
+
+/** Why new requests were refused with 503 and Retry-After, to protect what stands. Names are the `reason` label of sipfleet_refused_requests_total. */
+export const REFUSALS = ['transaction_limit', 'overload'] as const;
+export type Refusal = (typeof REFUSALS)[number];
+
+/** Of one worker, now: open exchanges, bytes that wait to be sent on streams, and 1 while it refuses new work for overload. */
+export const WORKER_STATES = ['transactions', 'queuedBytes', 'overloaded'] as const;
+export type WorkerState = (typeof WORKER_STATES)[number];
 
 export const LISTENER_FIELDS = [
   'received',
@@ -51,7 +60,9 @@ export const LISTENER_STATES = 1;
  * retransmissions to it, attempts at it that were given up for another one, and users that it did not know and who were sought elsewhere. */
 export const BACKEND_WIDTH = METHODS.length * 2 + 9;
 
-const LISTENERS_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
+const WORKER_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
+export const WORKER_WIDTH = REFUSALS.length + WORKER_STATES.length;
+const LISTENERS_AT = WORKER_AT + WORKER_WIDTH;
 
 /** Index arithmetic for a plan with this many listeners and backends (all farms together). */
 export class SlabLayout {
@@ -73,6 +84,12 @@ export class SlabLayout {
   /** Index for a locally made response. */
   local(status: LocalStatus): number {
     return DROP_REASONS.length + LOCAL_STATUSES.indexOf(status);
+  }
+  refused(reason: Refusal): number {
+    return WORKER_AT + REFUSALS.indexOf(reason);
+  }
+  worker(state: WorkerState): number {
+    return WORKER_AT + REFUSALS.length + WORKER_STATES.indexOf(state);
   }
   listener(listener: number, field: number): number {
     return LISTENERS_AT + listener * LISTENER_FIELDS.length + field;

@@ -7,7 +7,10 @@ import {
   LISTENER_STATES,
   LOCAL_STATUSES,
   METHODS,
+  REFUSALS,
   SlabLayout,
+  WORKER_STATES,
+  WORKER_WIDTH,
 } from './slab.ts';
 
 export interface ListenerTotals {
@@ -50,6 +53,10 @@ export interface Totals {
   drops: Float64Array;
   /** By index of LOCAL_STATUSES. */
   local: Float64Array;
+  /** By index of REFUSALS. */
+  refused: Float64Array;
+  /** By index of WORKER_STATES, over all workers. */
+  states: Float64Array;
   listeners: ListenerTotals[];
   backends: BackendTotals[];
 }
@@ -138,9 +145,12 @@ export class CounterTotals {
       }
     }
     const none = (width: number): Float64Array => new Float64Array(width);
+    const worker = sums.get(WORKER) ?? none(WORKER_WIDTH);
     return {
       drops: sums.get(DROPS) ?? none(DROP_REASONS.length),
       local: sums.get(LOCAL) ?? none(LOCAL_STATUSES.length),
+      refused: worker.subarray(0, REFUSALS.length),
+      states: worker.subarray(REFUSALS.length),
       listeners: [...listeners.values()],
       backends,
     };
@@ -149,6 +159,7 @@ export class CounterTotals {
 
 const DROPS = 'drops';
 const LOCAL = 'local';
+const WORKER = 'worker';
 const backendKey = (farm: string, backend: string): string => `backend/${farm}/${backend}`;
 const listenerKey = (plan: Plan, index: number, ports: readonly number[]): string => {
   const l = plan.listeners[index] as Plan['listeners'][number];
@@ -166,6 +177,7 @@ function sectionsOf(plan: Plan, ports: readonly number[]): Section[] {
   const sections: Section[] = [
     { key: DROPS, at: layout.drop(0), width: DROP_REASONS.length, states: 0 },
     { key: LOCAL, at: layout.local(LOCAL_STATUSES[0]), width: LOCAL_STATUSES.length, states: 0 },
+    { key: WORKER, at: layout.refused(REFUSALS[0]), width: WORKER_WIDTH, states: WORKER_STATES.length },
   ];
   for (const i of plan.listeners.keys())
     sections.push({

@@ -2,11 +2,13 @@ import type { Socket } from 'node:net';
 import type { ConnectionCounts, Endpoint, Segments, TransportCounts } from '../ports.ts';
 import { FRAME, type FrameResult, StreamFramer } from '../sip/framer.ts';
 import { gather } from './gather.ts';
+import { type QueueBudget, QueueShare } from './queue-budget.ts';
 import type { StreamLimits } from './stream-limits.ts';
 
 /** What a connection needs of the transport that holds it. */
 export interface ConnectionOwner {
   readonly counts: TransportCounts;
+  readonly budget: QueueBudget;
   /** Monotonic milliseconds. */
   now(): number;
   message(connection: StreamConnection, bytes: Uint8Array, start: number, end: number): void;
@@ -49,6 +51,7 @@ export class Connection implements StreamConnection {
   #established: boolean;
   #connecting: NodeJS.Timeout | undefined;
   #corked = false;
+  readonly #queued: QueueShare;
   /** Messages that wait for the connection to be established, and their bytes. */
   #waiting = 0;
   #waitingBytes = 0;
@@ -70,6 +73,7 @@ export class Connection implements StreamConnection {
     this.#rules = rules;
     this.#established = established === undefined;
     this.#lastReceived = owner.now();
+    this.#queued = new QueueShare(owner.budget);
     this.#framer = new StreamFramer(
       { message: (bytes, start, end) => this.#message(bytes, start, end), ping: () => this.#pong() },
       rules.limits,
@@ -95,6 +99,10 @@ export class Connection implements StreamConnection {
       counts.sendDropped++;
       return false;
     }
+    if (!this.#queued.admits(message.length, limits.queuedInAll)) {
+      counts.overBudget++;
+      return false;
+    }
     const text = new Uint8Array(message.length);
     gather(text, 0, message);
     if (!this.#established) {
@@ -112,10 +120,13 @@ export class Connection implements StreamConnection {
   uncork(): void {
     this.#corked = false;
     this.#socket.uncork();
+    // What the kernel took at once is gone by now.
+    if (this.#open) this.#queued.set(this.#socket.writableLength);
   }
 
   expire(now: number): void {
     const { limits } = this.#rules;
+    this.#queued.set(this.#socket.writableLength);
     if (!this.#established) return;
     const idle = now - this.#lastReceived > limits.idleTime;
     const slow = this.#messageBegan > 0 && now - this.#messageBegan > limits.messageTime;
@@ -143,6 +154,7 @@ export class Connection implements StreamConnection {
   #close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#queued.set(0);
     clearTimeout(this.#connecting);
     this.#framer.stop();
     const { counts } = this.#owner;

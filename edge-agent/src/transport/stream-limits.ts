@@ -7,6 +7,8 @@ export interface StreamLimits {
   body: number;
   /** Waiting to be sent on one connection; what comes on top is dropped. */
   queued: number;
+  /** Waiting to be sent on all connections together; above it a connection that has something waiting gets nothing on top. */
+  queuedInAll: number;
   /** Messages that wait for a connection to be established. */
   connecting: number;
   /** For an outgoing connection to be established, TLS included. */
@@ -29,6 +31,7 @@ export const STREAM_LIMITS: Readonly<StreamLimits> = Object.freeze({
   header: 16 << 10,
   body: 64 << 10,
   queued: 1 << 20,
+  queuedInAll: 128 << 20,
   connecting: 64,
   connectTime: 5000,
   handshakeTime: 10_000,

@@ -17,6 +17,7 @@ import {
   dial,
   endpoint,
   request,
+  turnsUntil,
   type Watched,
   watch,
   whole,
@@ -263,6 +264,31 @@ test('a peer that does not read gets no more than its queue; the rest is dropped
   expect(streams.send(connection, whole('again'))).toBe(true);
   await client.received('again');
   expect(read).toBe(sentBytes + 5);
+});
+
+test('peers that do not read share one budget: above it they get nothing on top, and others go on', async () => {
+  const { streams, counts, got, until } = create({ limits: { queued: 4 << 20, queuedInAll: 1 << 20 } });
+  const listener = await streams.listen('127.0.0.1', 0, 0);
+  const [slow, fast] = [await dial(listener.port), await dial(listener.port)];
+  slow.socket.pause();
+  slow.socket.write(request('slow'));
+  await until(() => got.length === 1);
+  fast.socket.write(request('fast'));
+  await until(() => got.length === 2);
+  const [toSlow, toFast] = got.map(({ from }) => from.connection) as [number, number];
+  const text = whole('x'.repeat(60_000));
+  // The kernel takes some megabytes before anything waits here.
+  for (let i = 0; i < 1000 && counts.overBudget === 0; i++) {
+    streams.send(toSlow, text);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(counts).toMatchObject({ overBudget: 1, sendDropped: 0 });
+  expect(streams.queuedBytes).toBeGreaterThan((1 << 20) - 60_000);
+  expect(streams.queuedBytes).toBeLessThanOrEqual(1 << 20);
+  streams.send(toFast, whole(request('still')));
+  await fast.received(request('still'));
+  slow.socket.destroy();
+  await turnsUntil(() => streams.queuedBytes === 0);
 });
 
 test('a ping gets its pong', async () => {

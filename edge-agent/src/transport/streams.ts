@@ -18,6 +18,7 @@ import { copyEndpoint, createEndpoint, formatAddress, sameAddress } from './endp
 import { type Libc, loadLibc } from './libc.ts';
 import { listenError } from './listen-error.ts';
 import { LAST_ID } from './open-connections.ts';
+import { QueueBudget } from './queue-budget.ts';
 import { createConnectionCounts, STREAM_LIMITS, type StreamLimits, sumCounts } from './stream-limits.ts';
 import { ConnectionGroup, GroupListener, type ListenerOwner } from './stream-listener.ts';
 import { WebSocketConnection } from './websocket-connection.ts';
@@ -55,6 +56,8 @@ export interface StreamTransportOptions {
 }
 
 export interface Streams extends StreamTransport {
+  /** Bytes that wait to be sent on all connections, as far as known within the last second. */
+  readonly queuedBytes: number;
   /** Of all listeners, closed ones included. */
   readonly connectionCounts: Readonly<ConnectionCounts>;
 }
@@ -73,6 +76,7 @@ interface Open {
 
 class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
   readonly counts: TransportCounts;
+  readonly budget = new QueueBudget();
   readonly limits: Readonly<StreamLimits>;
   readonly now: () => number;
   readonly batchEnded: () => void;
@@ -193,6 +197,10 @@ class AllStreams implements Streams, ConnectionOwner, ListenerOwner {
   forget(listener: GroupListener): void {
     this.#listeners.delete(listener);
     this.#formerCounts = sumCounts([this.#formerCounts, listener.connectionCounts]);
+  }
+
+  get queuedBytes(): number {
+    return this.budget.bytes;
   }
 
   get connectionCounts(): Readonly<ConnectionCounts> {

@@ -3,6 +3,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { Endpoint, Segments } from '../ports.ts';
 import type { ConnectionOwner, ConnectionRules, StreamConnection } from './connection.ts';
 import { gather } from './gather.ts';
+import { QueueShare } from './queue-budget.ts';
 
 const CRLF = Uint8Array.of(13, 10);
 /** RFC 6455 §7.4.1: going away. */
@@ -14,6 +15,7 @@ export class WebSocketConnection implements StreamConnection {
   readonly #socket: WebSocket;
   readonly #owner: ConnectionOwner;
   readonly #rules: ConnectionRules;
+  readonly #queued: QueueShare;
   #open = true;
   #lastReceived: number;
   #pinged = 0;
@@ -22,6 +24,7 @@ export class WebSocketConnection implements StreamConnection {
     this.#socket = socket;
     this.remote = remote;
     this.#owner = owner;
+    this.#queued = new QueueShare(owner.budget);
     this.#rules = rules;
     this.#lastReceived = owner.now();
     socket.on('message', (data) => this.#receive(data));
@@ -38,17 +41,24 @@ export class WebSocketConnection implements StreamConnection {
       counts.sendDropped++;
       return false;
     }
+    this.#queued.set(this.#socket.bufferedAmount);
+    if (!this.#queued.admits(message.length, this.#rules.limits.queuedInAll)) {
+      counts.overBudget++;
+      return false;
+    }
     const text = new Uint8Array(message.length);
     gather(text, 0, message);
     counts.sent++;
     counts.sentBytes += text.length;
     // Text is what browsers' stacks expect; a body that is no UTF-8 would be refused as text (RFC 6455 §8.1).
     this.#socket.send(text, { binary: !isUtf8(text) });
+    this.#queued.set(this.#socket.bufferedAmount);
     return true;
   }
 
   /** Asks a silent client whether it is still there, and ends the connection if nothing came for too long. */
   expire(now: number): void {
+    this.#queued.set(this.#socket.bufferedAmount);
     const silent = now - this.#lastReceived;
     if (silent > this.#rules.limits.idleTime) {
       this.#rules.connectionCounts.expired++;
@@ -75,6 +85,7 @@ export class WebSocketConnection implements StreamConnection {
   #close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#queued.set(0);
     this.#owner.closed(this, true);
   }
 

@@ -150,6 +150,7 @@ export class FfiUdpTransport implements UdpTransport {
       this.#endBatch();
       this.#budget -= count;
     } while (count === BATCH && this.#budget > 0);
+    this.#events.turnEnded(count === BATCH);
     // Refilled only once it is used up: setImmediate on every burst would cost more than it guards.
     if (this.#budget <= 0) setImmediate(this.#refill);
   }

@@ -15,6 +15,8 @@ export interface UdpTransportOptions {
   counts?: TransportCounts;
   /** After the handler has had a batch, before what it queued is sent: the time to queue what else is to go out. */
   onBatchEnd?: () => void;
+  /** A turn of the event loop has emptied a socket, or (`left`) taken all that it may and left more. FFI only. */
+  onTurnEnd?: (left: boolean) => void;
   /** Longer datagrams are counted as oversized and not delivered. */
   maxDatagram?: number;
 }
@@ -27,8 +29,14 @@ export interface UdpTransportOptions {
  * const socket = await udp.open('192.0.2.10', 5060, 0);
  */
 export function createUdpTransport(options: UdpTransportOptions): UdpTransport {
-  const { kind, counts = createCounts(), onBatchEnd = () => {}, maxDatagram = LONGEST_DATAGRAM } = options;
-  const events: UdpEvents = { handler: options.handler, batchEnded: onBatchEnd };
+  const {
+    kind,
+    counts = createCounts(),
+    onBatchEnd = () => {},
+    onTurnEnd = () => {},
+    maxDatagram = LONGEST_DATAGRAM,
+  } = options;
+  const events: UdpEvents = { handler: options.handler, batchEnded: onBatchEnd, turnEnded: onTurnEnd };
   if (kind === 'dgram') return new DgramUdpTransport(events, counts, maxDatagram);
   const libc = loadLibc();
   if (libc) return new FfiUdpTransport(libc, events, counts, maxDatagram);

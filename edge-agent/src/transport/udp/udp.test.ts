@@ -351,3 +351,32 @@ describe.runIf(kinds.length === 2)('ffi only', () => {
     expect(counts.received).toBeGreaterThan(500);
   });
 });
+
+test.runIf(kinds.length === 2)(
+  'a turn that took all that it may says that it left more, and one that emptied the socket that it did not',
+  async () => {
+    const turns: boolean[] = [];
+    const emptied = Promise.withResolvers<void>();
+    let got = 0;
+    const SENT = 700;
+    const udp = createUdpTransport({
+      kind: 'ffi',
+      handler: () => {
+        got++;
+      },
+      onTurnEnd: (left) => {
+        turns.push(left);
+        if (!left && got === SENT) emptied.resolve();
+      },
+    });
+    closers.push(() => udp.close());
+    const receiver = await udp.open('127.0.0.1', 0, 0);
+    const sender = await udp.open('127.0.0.1', 0, 1);
+    // All are in the socket before the event loop looks at it.
+    for (let i = 0; i < SENT; i++) sender.send(endpoint('127.0.0.1', receiver.port), whole('x'));
+    udp.flush();
+    await emptied.promise;
+    expect(turns[0]).toBe(true);
+    expect(turns.at(-1)).toBe(false);
+  },
+);
