@@ -98,7 +98,7 @@ describe.skipIf(!canUseNamespaces())(`${CALLS} calls up when the agent dies`, ()
 
   test('phones on UDP: every BYE reaches the other phone and is answered', async () => {
     const { s, pbxs, fail } = await setUp();
-    const home = await s.sippPhone('clyde', s.net.client2);
+    const home = await s.sippPhone('clyde', s.net.client2, { patience: PATIENCE_MS });
     const calls = callsOf(s, HOLD_MS);
     while (home.count(/in-dialog ACK/) < CALLS) await home.sees(/in-dialog ACK/, { from: home.log.length });
     await fail();

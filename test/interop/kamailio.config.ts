@@ -11,6 +11,10 @@ export interface KamailioConfig {
   relayTo?: string;
   /** TLS beside UDP and TCP: its port, and the files of its certificate and key. */
   tls?: { port: number; certificate: string; privateKey: string };
+  /** False: it does not know Path (RFC 3327). */
+  usePath?: boolean;
+  /** Socket that kamcmd asks it by. */
+  control: string;
   /** Where every call to a phone is sent, whatever its Path says. */
   outboundProxy?: string;
   /** Seconds between OPTIONS to every registered phone, sent along its Path. */
@@ -32,6 +36,7 @@ const MODULES = [
   'auth',
   'htable',
   'nathelper',
+  'ctl',
 ];
 
 /** Sent by a PBX to its peer with a request that it has authenticated already. */
@@ -57,7 +62,8 @@ ${(config.tls ? [...MODULES, 'tls'] : MODULES).map((name) => `loadmodule "${name
 ${tlsModule(config)}
 modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "nat_bflag", 1)
-modparam("registrar", "use_path", 1)
+modparam("ctl", "binrpc", "unix:${config.control}")
+modparam("registrar", "use_path", ${config.usePath === false ? 0 : 1})
 # 2: a REGISTER with Path and without "Supported: path" is refused with 420, as Asterisk does.
 modparam("registrar", "path_mode", 2)
 modparam("registrar", "max_contacts", 5)

@@ -5,7 +5,7 @@ import { type Host, hostPort } from '../netns/host.ts';
 import { DEADLINE, type Process, started } from '../netns/process.ts';
 import { type KamailioConfig, kamailioConfig } from './kamailio.config.ts';
 
-export interface KamailioOptions extends Omit<KamailioConfig, 'addresses'> {
+export interface KamailioOptions extends Omit<KamailioConfig, 'addresses' | 'control'> {
   host: Host;
   /** IPv6 beside IPv4. */
   ipv6?: boolean;
@@ -35,7 +35,10 @@ export class Kamailio {
   async start(): Promise<void> {
     const { host, ipv6, ...config } = this.#options;
     const file = join(this.#directory, 'kamailio.cfg');
-    writeFileSync(file, kamailioConfig({ ...config, addresses: ipv6 ? [host.ipv4, host.ipv6] : [host.ipv4] }));
+    writeFileSync(
+      file,
+      kamailioConfig({ ...config, control: this.#control, addresses: ipv6 ? [host.ipv4, host.ipv6] : [host.ipv4] }),
+    );
     // -DD: no fork into the background; -E: log to stderr; -m/-M: megabytes of shared and private memory.
     const args = ['-f', file, '-DD', '-E', '-m', '64', '-M', '8', '-w', this.#directory, '-Y', this.#directory];
     this.#process = host.spawn('kamailio', args);
@@ -63,6 +66,14 @@ export class Kamailio {
     return this.#running.sees(pattern, options);
   }
 
+  /** URIs of the bindings that its location table holds for a user. */
+  async bindings(user: string): Promise<string[]> {
+    const query = this.#options.host.spawn('kamcmd', ['-s', `unix:${this.#control}`, 'ul.lookup', 'location', user]);
+    // It fails for a user without any.
+    await query.exited;
+    return [...query.output.matchAll(/Address: (\S+)/g)].map(([, uri]) => uri as string);
+  }
+
   /** How often the log holds a pattern. */
   count(pattern: RegExp): number {
     return this.log.match(new RegExp(pattern, 'g'))?.length ?? 0;
@@ -78,6 +89,10 @@ export class Kamailio {
   async close(): Promise<void> {
     await this.stop();
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  get #control(): string {
+    return join(this.#directory, 'control');
   }
 
   get #running(): Process {

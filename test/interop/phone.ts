@@ -11,6 +11,9 @@ export interface PhoneOptions {
   reliable?: boolean;
 }
 
+/** Between ringing and answering: a PBX with several processes lets two messages overtake each other. */
+const PICK_UP_MS = 100;
+
 /** One established call, as one side of it sees it. */
 export interface Call {
   /** The INVITE that made it, as it was received; of the caller: as it was answered. */
@@ -29,7 +32,7 @@ export interface Call {
 
 /**
  * A user agent of a few lines for what SIPp and baresip do not speak: written from RFC 3261 and RFC 7118, with nothing of the product in it.
- * Answers every call at once.
+ * Answers every call.
  */
 export class Phone {
   /** Everything received, in order. */
@@ -269,7 +272,7 @@ export class Phone {
     if (this.#options.reliable && value(invite, 'supported').includes('100rel'))
       return this.#answer(invite, '183 Session Progress', ['Require: 100rel', 'RSeq: 7']);
     this.#answer(invite, '180 Ringing');
-    this.#answer(invite, '200 OK');
+    setTimeout(() => this.#answer(invite, '200 OK'), PICK_UP_MS);
   }
 
   #acknowledgeProvisional(progress: Message): void {

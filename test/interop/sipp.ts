@@ -30,6 +30,8 @@ export interface SippOptions {
   /** Sends back the audio that comes to its port for it. */
   echoPort?: number;
   deadline?: number;
+  /** Milliseconds that it waits for one message, 20,000 if left out. */
+  patience?: number;
 }
 
 export interface SippResult {
@@ -118,7 +120,7 @@ export class Sipp {
       ...['-nostdin', '-skip_rlimit', '-fd', '1', '-trace_stat', '-stf', join(this.#directory, 'statistics')],
       ...['-trace_err', '-error_file', join(this.#directory, 'errors')],
       // Keeps a lost message from holding the whole run; a call that ends this way counts as failed.
-      ...['-recv_timeout', '20000'],
+      ...['-recv_timeout', String(options.patience ?? 20_000)],
     ];
   }
 }
