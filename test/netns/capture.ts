@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Namespace } from './namespace.ts';
@@ -52,7 +52,8 @@ export class Capture {
     while (Date.now() < until && this.#process.alive) {
       await this.#namespace.run('bash', ['-c', `echo -n ${mark} > /dev/udp/${NOWHERE}`]);
       await new Promise((resolve) => setTimeout(resolve, 50));
-      if (readFileSync(this.#file).includes(mark)) return;
+      // The shell that makes the file may not have come to it yet.
+      if (existsSync(this.#file) && readFileSync(this.#file).includes(mark)) return;
     }
     throw new Error(`dumpcap does not record in ${this.#namespace.name}:\n${this.#process.output}`);
   }
