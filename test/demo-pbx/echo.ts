@@ -37,6 +37,8 @@ export interface EchoOptions {
   contact: string;
   /** The address that goes into SDP and that media sockets are bound to. */
   mediaHost: string;
+  /** Nothing is sent back: calls come about and are silent. */
+  mute?: boolean;
   /** Sends a request of our own; Via is put on by the sender. */
   send(request: SipMessage, to: Peer): void;
 }
@@ -82,7 +84,7 @@ export class Echo {
     const localTag = token();
     reply(request.reply(180, 'Ringing', localTag));
     const media = createSocket(this.#options.mediaHost.includes(':') ? 'udp6' : 'udp4');
-    media.on('message', (packet, from) => media.send(packet, from.port, from.address));
+    if (!this.#options.mute) media.on('message', (packet, from) => media.send(packet, from.port, from.address));
     // A phone that hung up answers with ICMP; there is nobody to tell.
     media.on('error', () => {});
     const dialog: EchoDialog = {

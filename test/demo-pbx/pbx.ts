@@ -13,7 +13,7 @@ import {
 } from '../../edge-agent/src/sip/text-message.ts';
 import { Echo } from './echo.ts';
 import { type Algorithm, Registrar } from './registrar.ts';
-import { passwordOf } from './users.ts';
+import { isEcho, passwordOf } from './users.ts';
 
 export interface PbxOptions {
   host: string;
@@ -21,6 +21,8 @@ export interface PbxOptions {
   port: number;
   /** Where phones send their media; the address of `host` if left out. */
   mediaHost?: string;
+  /** Calls come about and nothing is heard: a PBX whose media path is broken. */
+  mute?: boolean;
   /** Digest algorithms offered, in this order; SHA-256 and MD5 if left out. */
   algorithms?: readonly Algorithm[];
 }
@@ -52,6 +54,7 @@ export async function startPbx(options: PbxOptions): Promise<Pbx> {
   const echo = new Echo({
     contact: `sip:echo@${sentBy}`,
     mediaHost: options.mediaHost ?? host,
+    mute: options.mute ?? false,
     send: (request, to) => {
       request.prepend('Via', `SIP/2.0/UDP ${sentBy};branch=${branchOf(request)};rport`);
       send(request, to);
@@ -104,7 +107,7 @@ function handleRequest(context: Context, request: SipMessage, from: RemoteInfo):
   if (request.get('max-forwards') === '0') return answer(request, reply, 483, 'Too Many Hops');
   if (!routed && request.method === 'REGISTER') return reply(context.registrar.register(request));
   if (!target) return answer(request, reply, 416, 'Unsupported URI Scheme');
-  if (!routed && target.user === 'echo') return void context.echo.handle(request, reply);
+  if (!routed && isEcho(target.user)) return void context.echo.handle(request, reply);
   if (!routed && target.user === '' && request.method === 'OPTIONS') return answer(request, reply, 200, 'OK');
   if (routed || (request.tag('to') !== undefined && !context.registrar.knows(target.user)))
     return forward(context, request, reply);

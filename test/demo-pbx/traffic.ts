@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { parseHostPort } from '../../control-plane/contract/src/address.ts';
 import { CallFailed, Phone } from './phone.ts';
-import { CALLERS, callerPassword } from './users.ts';
+import { CALLERS, callerPassword, ECHOES } from './users.ts';
 
 const USAGE = `Simulated phones for trying Sipfleet out; no part of the product.
 
@@ -38,10 +38,10 @@ async function keepRegistered(phones: readonly Phone[], counters: Counters, sign
   }
 }
 
-async function callEcho(phone: Phone, holdMs: number, counters: Counters): Promise<void> {
+async function callEcho(phone: Phone, callee: string, holdMs: number, counters: Counters): Promise<void> {
   counters.started++;
   try {
-    const call = await phone.call('echo');
+    const call = await phone.call(callee);
     await sleep(holdMs);
     const status = await call.hangUp();
     if (status !== 200) throw new CallFailed('BYE', status);
@@ -115,7 +115,7 @@ async function run(
         continue;
       }
       open++;
-      void callEcho(phones[due % phones.length]!, holdMs, counters).finally(() => open--);
+      void callEcho(phones[due % phones.length]!, ECHOES[due % ECHOES.length]!, holdMs, counters).finally(() => open--);
     }
     if (now - reported >= reportMs) {
       reported += reportMs;
