@@ -57,7 +57,7 @@ describe.skipIf(!hasJava && !process.env.CI)('the bundle that Lambda runs', () =
     let [out, err] = ['', ''];
     child.stdout.on('data', (chunk) => (out += chunk));
     child.stderr.on('data', (chunk) => (err += chunk));
-    const code = await new Promise((resolve) => child.once('exit', resolve));
+    const code = await new Promise((resolve) => child.once('close', resolve));
     return { code, err, ...(code === 0 ? JSON.parse(out.trim().split('\n').at(-1) as string) : {}) };
   }
 
