@@ -1,7 +1,7 @@
 /**
  * Is one group worse than another? Asked again after every report, for as long as a rollout lasts, without ever being wrong more
  * often than promised: an e-process for two streams of yes/no outcomes (Turner, Ly and Grünwald, "Generic E-variables for exact
- * sequential k-sample tests", 2021). docs/adr/0012-rollout-gate.md proves it in four lines and says why it is not Wald's SPRT.
+ * sequential k-sample tests", 2021). docs/adr/0009-rollout-gate.md proves it in four lines and says why it is not Wald's SPRT.
  */
 
 /** Outcomes of one group: `bad` of `n`. */
