@@ -146,29 +146,51 @@ export async function pageOf<T>(
 /** The one item that every write moves on: the global revision, and the last entry of the audit log. */
 interface Head extends AuditHead {
   readonly revision: number;
+  /** What the last change set wrote, see {@link holds}. */
+  readonly changed: readonly Changed[];
 }
+
+/** An item of the configuration by its sort key, and the revision that wrote it; null: it was removed. */
+type Changed = readonly [sk: string, revision: number | null];
 
 async function readHead(table: Table): Promise<Head> {
   const item = await table.get(key.revision);
-  if (item === undefined) return { revision: 0, sequence: 0, hash: GENESIS };
-  return { revision: numberOf(item, 'revision'), sequence: numberOf(item, 'sequence'), hash: textOf(item, 'hash') };
+  if (item === undefined) return { revision: 0, sequence: 0, hash: GENESIS, changed: [] };
+  return {
+    revision: numberOf(item, 'revision'),
+    sequence: numberOf(item, 'sequence'),
+    hash: textOf(item, 'hash'),
+    changed: item.changed === undefined ? [] : (JSON.parse(textOf(item, 'changed')) as Changed[]),
+  };
 }
 
 /** The head is still what was read. */
 const unmoved = ({ sequence, revision }: Head): Condition =>
   sequence === 0 ? conditions.absent : conditions.equal({ revision, sequence });
 
-/** A query is not isolated from transactions: what it returned is one state only if the revision stood still meanwhile. */
+/**
+ * A query is not isolated from transactions (it is read-committed, item by item): what it returned is one state only if the revision stood still
+ * meanwhile, and if it holds what that revision wrote, whose head may be seen before its other items are. Of the revision before nothing can be
+ * missing: the next transaction takes the same head, so it cannot begin before that one has ended.
+ */
 async function readConfiguration(table: Table): Promise<Configuration> {
   let before = (await readHead(table)).revision;
   for (let attempt = 0; attempt < 100; attempt++) {
     const items = await table.query('CONFIG');
-    const after = (await readHead(table)).revision;
-    if (after === before) return configurationOf(items, before);
+    const { revision: after, changed } = await readHead(table);
+    if (after === before && holds(items, changed)) return configurationOf(items, before);
     before = after;
     await backOff(attempt);
   }
-  throw new Error('the configuration changed 100 times while it was read');
+  throw new Error('the configuration changed, or did not show its last change, 100 times while it was read');
+}
+
+/** What the last change set wrote is there, as it wrote it. */
+function holds(items: readonly Item[], changed: readonly Changed[]): boolean {
+  return changed.every(([sk, revision]) => {
+    const item = items.find((one) => textOf(one, 'sk') === sk);
+    return revision === null ? item === undefined : item !== undefined && numberOf(item, 'revision') === revision;
+  });
 }
 
 function configurationOf(items: Item[], revision: number): Configuration {
@@ -228,7 +250,7 @@ function itemsOf(table: Table, set: ChangeSet, head: Head): TransactWriteItem[] 
   const entry = chained(head, eventOf(set));
   const { sequence, hash } = entry;
   const items: TransactWriteItem[] = [
-    update(key.revision, { revision: next, sequence, hash }, unmoved(head)),
+    update(key.revision, { revision: next, sequence, hash, changed: JSON.stringify(changedBy(set)) }, unmoved(head)),
     put(key.audit(sequence), { revision: next, entry: canonicalJson(entry) }, conditions.absent),
     put(key.outbox(next), {
       revision: next,
@@ -236,7 +258,7 @@ function itemsOf(table: Table, set: ChangeSet, head: Head): TransactWriteItem[] 
       ttl: secondsOf(set.at) + OUTBOX_SECONDS,
     }),
     ...set.writes.flatMap((write) => itemsOfWrite(table, set, write)),
-    ...(set.rollout === undefined ? [] : itemsOfRollout(table, set.rollout)),
+    ...(set.rollout === undefined ? [] : itemsOfRollout(table, set.rollout, next)),
   ];
   if (set.idempotency !== undefined) {
     const { key: id, request, answer, expiresAt } = set.idempotency;
@@ -246,9 +268,17 @@ function itemsOf(table: Table, set: ChangeSet, head: Head): TransactWriteItem[] 
   return items;
 }
 
+function changedBy(set: ChangeSet): Changed[] {
+  const resources = set.writes.map((write): Changed => {
+    const { kind, name } = targetOf(write);
+    return [key.resource(kind, name).sk, write.action === 'delete' ? null : versionOf(set, write).revision];
+  });
+  return set.rollout === undefined ? resources : [...resources, [key.rollout.sk, set.base + 1]];
+}
+
 /** Twice: in the configuration, which every agent's target follows from, and in the list of all there were. */
-function itemsOfRollout({ actions: { put } }: Table, rollout: Rollout): TransactWriteItem[] {
-  const values = { number: rollout.number, rollout: pack(rollout) };
+function itemsOfRollout({ actions: { put } }: Table, rollout: Rollout, revision: number): TransactWriteItem[] {
+  const values = { number: rollout.number, revision, rollout: pack(rollout) };
   return [put(key.rollout, values), put(key.rolloutRecord(rollout.number), values)];
 }
 

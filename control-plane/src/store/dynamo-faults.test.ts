@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Site } from '@sipfleet/contract';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { verifyChain } from '../audit-chain.ts';
-import { putNow, putOf, setOf } from './change-set.fixture.ts';
+import { deleteOf, putNow, putOf, setOf } from './change-set.fixture.ts';
 import { changesContract } from './changes.suite.ts';
 import { storeContract } from './contract.suite.ts';
 import { type DynamoLocal, noDynamoLocal, startDynamoLocal } from './dynamo-local.fixture.ts';
@@ -109,6 +109,41 @@ describe.skipIf(noDynamoLocal)('DynamoDB with faults', () => {
     expect([...(await rival.configuration()).sites.keys()]).toEqual(['milan']);
     await mine.close();
     await rival.close();
+  });
+
+  test('a query that does not show the last transaction yet is asked again, changes and removals alike', async () => {
+    let old: unknown;
+    let stale = 0;
+    const store = await local.open((client) => {
+      client.middlewareStack.add(
+        (next, context) => async (args) => {
+          if (context.commandName !== 'QueryCommand') return next(args);
+          if (stale > 0 && stale-- > 0) return old as Awaited<ReturnType<typeof next>>;
+          return next(args);
+        },
+        { step: 'initialize', name: 'stale' },
+      );
+      client.middlewareStack.add(
+        (next, context) => async (args) => {
+          const result = await next(args);
+          if (context.commandName === 'QueryCommand' && stale === 0) old = result;
+          return result;
+        },
+        { step: 'initialize', name: 'remember', priority: 'low' },
+      );
+      return client;
+    });
+    const names = async (): Promise<string[]> => [...(await store.configuration()).sites.keys()].sort();
+    await store.write(setOf(0, [putOf(site('milan'), null)]));
+    expect(await names()).toEqual(['milan']);
+    await store.write(setOf(1, [putOf(site('turin'), null)]));
+    stale = 3;
+    expect(await names()).toEqual(['milan', 'turin']);
+    await store.write(setOf(2, [deleteOf('Site', 'milan', 1)]));
+    stale = 3;
+    expect(await names()).toEqual(['turin']);
+    expect(stale).toBe(0);
+    await store.close();
   });
 
   test('a read that is throttled for good is an error, not an empty answer', async () => {
