@@ -1,19 +1,20 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { TransactWriteItem } from '@aws-sdk/client-dynamodb';
-import { canonicalJson, type Farm, type Site, type TokenKey } from '@sipfleet/contract';
-import { type AuditEntry, type AuditEvent, type AuditHead, chained, GENESIS } from '../audit-chain.ts';
-import type {
-  Configuration,
-  Departures,
-  StoredFarm,
-  StoredResource,
-  StoredSecret,
-  StoredSpec,
-} from '../domain/configuration.ts';
+import { canonicalJson } from '@sipfleet/contract';
+import { type AuditEntry, type AuditEvent, chained } from '../audit-chain.ts';
 import type { Rollout } from '../domain/rollout.ts';
 import type { RolloutProgress } from '../domain/rollout-gate.ts';
 import { eventOf, targetOf, versionOf } from './change-set.ts';
+import {
+  backOff,
+  type Changed,
+  type Head,
+  readConfiguration,
+  readHead,
+  readResource,
+  readRollout,
+  unpack,
+} from './dynamo-configuration.ts';
 import {
   type Condition,
   conditions,
@@ -124,9 +125,6 @@ export const secondsOf = (at: string): number => Math.ceil(Date.parse(at) / 1000
 /** A hint that did not go out within a day is moot: agents have asked a thousand times since. */
 const OUTBOX_SECONDS = 86_400;
 
-/** Random, so that those who collided once do not collide again. */
-export const backOff = (attempt: number) => delay(Math.random() * Math.min(200, 5 * 2 ** Math.min(attempt, 6)));
-
 /** @param newestFirst by descending sort key */
 export async function pageOf<T>(
   table: Table,
@@ -143,72 +141,9 @@ export async function pageOf<T>(
   return { items: page.map(read), cursor: textOf(page.at(-1) as Item, 'sk').slice(prefix.length) };
 }
 
-/** The one item that every write moves on: the global revision, and the last entry of the audit log. */
-interface Head extends AuditHead {
-  readonly revision: number;
-  /** What the last change set wrote, see {@link holds}. */
-  readonly changed: readonly Changed[];
-}
-
-/** An item of the configuration by its sort key, and the revision that wrote it; null: it was removed. */
-type Changed = readonly [sk: string, revision: number | null];
-
-async function readHead(table: Table): Promise<Head> {
-  const item = await table.get(key.revision);
-  if (item === undefined) return { revision: 0, sequence: 0, hash: GENESIS, changed: [] };
-  return {
-    revision: numberOf(item, 'revision'),
-    sequence: numberOf(item, 'sequence'),
-    hash: textOf(item, 'hash'),
-    changed: item.changed === undefined ? [] : (JSON.parse(textOf(item, 'changed')) as Changed[]),
-  };
-}
-
 /** The head is still what was read. */
 const unmoved = ({ sequence, revision }: Head): Condition =>
   sequence === 0 ? conditions.absent : conditions.equal({ revision, sequence });
-
-/**
- * A query is not isolated from transactions (it is read-committed, item by item): what it returned is one state only if the revision stood still
- * meanwhile, and if it holds what that revision wrote, whose head may be seen before its other items are. Of the revision before nothing can be
- * missing: the next transaction takes the same head, so it cannot begin before that one has ended.
- */
-async function readConfiguration(table: Table): Promise<Configuration> {
-  let before = (await readHead(table)).revision;
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const items = await table.query('CONFIG');
-    const { revision: after, changed } = await readHead(table);
-    if (after === before && holds(items, changed)) return configurationOf(items, before);
-    before = after;
-    await backOff(attempt);
-  }
-  throw new Error('the configuration changed, or did not show its last change, 100 times while it was read');
-}
-
-/** What the last change set wrote is there, as it wrote it. */
-function holds(items: readonly Item[], changed: readonly Changed[]): boolean {
-  return changed.every(([sk, revision]) => {
-    const item = items.find((one) => textOf(one, 'sk') === sk);
-    return revision === null ? item === undefined : item !== undefined && numberOf(item, 'revision') === revision;
-  });
-}
-
-function configurationOf(items: Item[], revision: number): Configuration {
-  const sites = new Map<string, StoredResource<Site>>();
-  const farms = new Map<string, StoredFarm>();
-  const secrets = new Map<string, StoredSecret>();
-  const departures = new Map<string, Departures>();
-  let rollout: Rollout | undefined;
-  for (const item of items) {
-    const [kind, name = ''] = textOf(item, 'sk').split('#');
-    if (kind === 'Site') sites.set(name, readResource(item) as StoredResource<Site>);
-    else if (kind === 'Farm') farms.set(name, readFarm(item));
-    else if (kind === 'Rollout') rollout = readRollout(item);
-    else if (kind === 'Secret') secrets.set(name, readResource(item) as StoredSecret);
-    else if (kind === 'Departure') departures.set(name, JSON.parse(textOf(item, 'sites')) as Departures);
-  }
-  return { revision, sites, farms, secrets, departures, rollout };
-}
 
 /**
  * Reads where the log stands, then writes under the condition that it still stands there. Again where only an entry that is no change
@@ -283,9 +218,6 @@ function itemsOfRollout({ actions: { put } }: Table, rollout: Rollout, revision:
 }
 
 const pack = (value: object): Uint8Array => gzipSync(JSON.stringify(value));
-const unpack = <T>(item: Item, name: string): T => JSON.parse(gunzipSync(item[name]?.B as Uint8Array).toString()) as T;
-const readRollout = (item: Item): Rollout => unpack<Rollout>(item, 'rollout');
-
 function itemsOfWrite(table: Table, set: ChangeSet, write: ResourceWrite): TransactWriteItem[] {
   const { put, remove } = table.actions;
   const { kind, name } = targetOf(write);
@@ -358,19 +290,6 @@ async function auditPage(table: Table, query: AuditQuery): Promise<PageOf<AuditE
   if (items.length <= limit) return { items };
   const kept = items.slice(0, limit);
   return { items: kept, cursor: key.audit((kept.at(-1) as AuditEntry).sequence).sk };
-}
-
-export function readResource(item: Item): StoredResource {
-  return {
-    spec: JSON.parse(textOf(item, 'spec')) as StoredSpec,
-    revision: numberOf(item, 'revision'),
-    updatedAt: textOf(item, 'updatedAt'),
-  };
-}
-
-function readFarm(item: Item): StoredFarm {
-  const tokenKeys = JSON.parse(textOf(item, 'tokenKeys')) as TokenKey[];
-  return { ...(readResource(item) as StoredResource<Farm>), tokenKeys };
 }
 
 const readAudit = (item: Item): AuditEntry => JSON.parse(textOf(item, 'entry')) as AuditEntry;

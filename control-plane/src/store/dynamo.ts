@@ -9,7 +9,8 @@ import {
   type Role,
   type StoredSigningKey,
 } from '../domain/identity.ts';
-import { backOff, changesOf, pageOf, secondsOf } from './dynamo-changes.ts';
+import { changesOf, pageOf, secondsOf } from './dynamo-changes.ts';
+import { backOff } from './dynamo-configuration.ts';
 import { conditions, type Item, key, numberOf, type Table, tableOf, textOf } from './dynamo-table.ts';
 import { type Enrolment, type EnrolOutcome, enrolledBefore, type Store } from './store.ts';
 
