@@ -131,6 +131,7 @@ function compileBackend(b: Farm['backends'][number], site: string): BackendPlan 
     address: b.address,
     port: b.port,
     transport: TRANSPORT[b.transport],
+    tcpAbove: b.tcpAbove ?? 0,
     weight: b.weight,
     priority: b.priority + (b.site === undefined || b.site === site ? 0 : FAR),
     drain: b.drain ?? false,

@@ -91,6 +91,8 @@ export interface BackendPlan {
   address: string;
   port: number;
   transport: TransportCode;
+  /** Requests of more bytes go over TCP; 0: none does. */
+  tcpAbove: number;
   weight: number;
   /** Tier, 1 first. Backends of other sites stand behind all of this agent's own. */
   priority: number;

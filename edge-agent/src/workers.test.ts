@@ -27,6 +27,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
         address: '192.0.2.1',
         port: 5060,
         transport: TRANSPORT.udp,
+        tcpAbove: 0,
         weight: 1,
         priority: 1,
         drain: false,

@@ -78,6 +78,7 @@ const proxy = new SipProxy(
     retransmission: () => {},
     failover: () => {},
     sought: () => {},
+    largeRequest: () => {},
   },
   undefined,
   writer,

@@ -43,10 +43,17 @@ export interface BridgeOptions {
   streams?: Pick<FarmInput['listeners'][number], 'proxyProtocol'>;
   /** How the agent speaks to the PBX. */
   towards?: 'udp' | 'tls';
+  /** What the PBX's entry in the farm has besides. */
+  backend?: Pick<FarmInput['backends'][number], 'tcpAbove'>;
 }
 
 /** Starts both; they end with the test. */
-export async function startBridge({ workers, towards = 'udp', streams = {} }: BridgeOptions): Promise<Bridge> {
+export async function startBridge({
+  workers,
+  towards = 'udp',
+  streams = {},
+  backend = {},
+}: BridgeOptions): Promise<Bridge> {
   const [pbxPort, pbxTls] = [await freePort(PBX), await freePort(PBX)];
   const tls = towards === 'tls' ? { port: pbxTls, ...pbxFiles(authority.issue(PBX)) } : undefined;
   const pbx = await Kamailio.start({
@@ -80,7 +87,7 @@ export async function startBridge({ workers, towards = 'udp', streams = {} }: Br
     backends: [
       towards === 'tls'
         ? { name: 'kamailio', address: PBX, port: pbxTls, transport: 'tls', sources: [PBX_BLOCK], tls: { ca: 'ca' } }
-        : { name: 'kamailio', address: PBX, port: pbxPort, sources: [PBX_BLOCK] },
+        : { name: 'kamailio', address: PBX, port: pbxPort, sources: [PBX_BLOCK], ...backend },
     ],
     checks: [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
   };

@@ -73,7 +73,13 @@ export class EchoPbx {
 }
 
 /** One request of `user`, complete enough for any proxy. */
-export const request = (method: string, user: string, callId: string, via: { address: string; port: number }): string =>
+export const request = (
+  method: string,
+  user: string,
+  callId: string,
+  via: { address: string; port: number },
+  more: readonly string[] = [],
+): string =>
   [
     `${method} sip:${user}@example.test SIP/2.0`,
     `Via: SIP/2.0/UDP ${via.address}:${via.port};rport;branch=z9hG4bK-${callId}`,
@@ -83,6 +89,7 @@ export const request = (method: string, user: string, callId: string, via: { add
     `Call-ID: ${callId}`,
     `CSeq: 1 ${method}`,
     `Contact: <sip:${user}@${via.address}:${via.port}>`,
+    ...more,
     'Content-Length: 0',
     '',
     '',
@@ -116,9 +123,14 @@ export class Client {
   }
 
   /** Resolves with the name of the PBX that answered 200. */
-  ask(method: string, user: string, to: { address: string; port: number }): Promise<string> {
+  ask(
+    method: string,
+    user: string,
+    to: { address: string; port: number },
+    more: readonly string[] = [],
+  ): Promise<string> {
     const callId = `${method}-${user}-${this.#sequence++}`;
-    const text = request(method, user, callId, this.#socket.address());
+    const text = request(method, user, callId, this.#socket.address(), more);
     return new Promise((resolve, reject) => {
       let sent = 0;
       const send = () => {

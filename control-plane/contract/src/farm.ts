@@ -3,7 +3,7 @@ import { canonicalIP, cidr, ipAddress, parseIP, port, resourceName } from './add
 import { Check, HEALTH_FIELDS } from './check.ts';
 import { cycleFaults } from './cycle.ts';
 import { addFault as fault, type Refine } from './faults.ts';
-import { backendTlsFaults, listenerFaults, portSpace } from './transport.ts';
+import { backendTlsFaults, listenerFaults, portSpace, tcpAboveFaults } from './transport.ts';
 import { duration } from './units.ts';
 
 /**
@@ -126,6 +126,7 @@ export const BackendTls = strict({
 });
 
 const allowedWeight = 'a whole number from 1 to 1000';
+const allowedSize = 'a whole number of bytes from 500 to 65535, such as 1300';
 const allowedPriority = 'a whole number from 1 to 9';
 export const Backend = strict({
   name: resourceName,
@@ -133,6 +134,15 @@ export const Backend = strict({
   port: port.default(5060),
   transport: oneOf(['udp', 'tcp', 'tls'], ['ws', 'wss', 'sctp']).default('udp'),
   tls: BackendTls.optional(),
+  /**
+   * Of udp: requests of more bytes go over TCP, and by UDP after all where TCP is refused. RFC 3261 §18.1.1: 1300 where the path MTU is unknown, else
+   * 200 less than it. Left out: never.
+   */
+  tcpAbove: z
+    .int({ error: allowedSize })
+    .min(500, { error: allowedSize })
+    .max(65_535, { error: allowedSize })
+    .optional(),
   /** Share of the load relative to the other backends. */
   weight: z
     .int({ error: allowedWeight })
@@ -288,6 +298,7 @@ export const Farm = strict(
   cycleFaults(ctx, farm);
   listenerFaults(ctx, farm.listeners);
   backendTlsFaults(ctx, farm.backends);
+  tcpAboveFaults(ctx, farm);
   for (const [i, b] of farm.backends.entries()) {
     if (b.site !== undefined && !farm.sites.includes(b.site))
       fault(

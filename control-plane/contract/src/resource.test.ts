@@ -121,7 +121,7 @@ describe('every class of error names field, found and allowed', () => {
       {
         field: 'backends[1].wieght',
         message: 'unknown field',
-        allowed: 'one of name, address, port, transport, tls, weight, priority, site, drain, sources',
+        allowed: 'one of name, address, port, transport, tls, tcpAbove, weight, priority, site, drain, sources',
       },
     ],
     [
@@ -251,6 +251,15 @@ describe('every class of error names field, found and allowed', () => {
       { field: 'backends[0].drain', found: '"soon"', allowed: 'true or false' },
     ],
     [
+      'TCP above a size that every request has',
+      (f) => Object.assign(f.backends[0], { tcpAbove: 100 }) && f.listeners.push({ transport: 'tcp', port: 5060 }),
+      {
+        field: 'backends[0].tcpAbove',
+        found: '100',
+        allowed: 'a whole number of bytes from 500 to 65535, such as 1300',
+      },
+    ],
+    [
       'its own listener as backend',
       (f) => (f.listeners[0].address = '10.0.0.11'),
       { field: 'backends[0].address', message: expect.stringContaining('own listener') },
@@ -360,6 +369,16 @@ describe('every class of error names field, found and allowed', () => {
 
   // biome-ignore lint/suspicious/noExplicitAny: each case breaks the type on purpose
   const backends: [what: string, backend: any, expected: Partial<Fault>][] = [
+    [
+      'TCP above a size, of one that is spoken to over TLS',
+      { transport: 'tls', tcpAbove: 1300 },
+      { field: 'tcpAbove', message: 'a tls backend gets everything over tls' },
+    ],
+    [
+      'TCP above a size, and no listener for it',
+      { tcpAbove: 1300 },
+      { field: 'tcpAbove', message: 'no listener of this farm speaks tcp over IPv4' },
+    ],
     ['tls settings for UDP', { tls: {} }, { field: 'tls', message: 'a udp backend has no tls' }],
     [
       'a CA that is not looked at',

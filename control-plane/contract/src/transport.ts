@@ -1,3 +1,4 @@
+import { canonicalIP } from './address.ts';
 import type { Backend, Listener } from './farm.ts';
 import { addFault as fault, type Refine } from './faults.ts';
 
@@ -68,5 +69,32 @@ export function backendTlsFaults(ctx: Refine, backends: readonly Backend[]): voi
       fault(ctx, ['backends', i, 'tls'], `a ${transport} backend has no tls`, 'nothing, or the transport tls');
     if (!tls.verify && tls.ca !== undefined)
       fault(ctx, ['backends', i, 'tls', 'ca'], 'nothing is verified', 'nothing, or verify: true');
+  }
+}
+
+/** Reports `tcpAbove` of a backend that is not spoken to by UDP, and one without a listener that its TCP could leave from. */
+export function tcpAboveFaults(
+  ctx: Refine,
+  farm: { backends: readonly Backend[]; listeners: readonly Listener[] },
+): void {
+  for (const [i, { transport, address, tcpAbove }] of farm.backends.entries()) {
+    if (tcpAbove === undefined) continue;
+    const v6 = canonicalIP(address).includes(':');
+    const speaks = ({ transport, address: own }: Listener) =>
+      transport === 'tcp' && (own === undefined || canonicalIP(own).includes(':') === v6);
+    if (transport !== 'udp')
+      fault(
+        ctx,
+        ['backends', i, 'tcpAbove'],
+        `a ${transport} backend gets everything over ${transport}`,
+        'nothing, or the transport udp',
+      );
+    else if (!farm.listeners.some(speaks))
+      fault(
+        ctx,
+        ['backends', i, 'tcpAbove'],
+        `no listener of this farm speaks tcp over ${v6 ? 'IPv6' : 'IPv4'}`,
+        'nothing, or a tcp listener of that address family, from which large requests leave',
+      );
   }
 }

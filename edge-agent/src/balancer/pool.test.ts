@@ -21,6 +21,7 @@ function farm(
     address: `10.0.0.${i + 1}`,
     port: 5060,
     transport: TRANSPORT.udp,
+    tcpAbove: 0,
     weight: 1,
     priority: tiers[i] ?? 1,
     drain: false,

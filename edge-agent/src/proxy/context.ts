@@ -60,6 +60,8 @@ export interface Counters {
   retransmission(backend: number): void;
   /** An attempt at a backend was given up for another one. */
   failover(backend: number): void;
+  /** A request was too large for a datagram, and went over TCP, or by UDP all the same because TCP was refused. */
+  largeRequest(backend: number, byTcp: boolean): void;
   /** A backend did not know the user, who is sought at another one. */
   sought(backend: number): void;
 }

@@ -1,8 +1,11 @@
-import type { Endpoint } from '../ports.ts';
-import { sameEndpoint } from '../sip/endpoint.ts';
-import type { Context } from './context.ts';
+import { type Endpoint, TRANSPORT } from '../ports.ts';
+import { sameAddress, sameEndpoint } from '../sip/endpoint.ts';
+import { DEFAULT_BASE } from '../transaction/timers.ts';
+import { sendAgain } from './attempt.ts';
+import { type Context, HOP } from './context.ts';
+import { type Exchange, TIMER } from './exchange.ts';
 import { attemptFailed } from './failover.ts';
-import type { FarmRuntime } from './runtime.ts';
+import type { Backend, FarmRuntime } from './runtime.ts';
 
 /**
  * Backends found dead from outside of an exchange: ICMP, a connection that was refused or lost, a verdict with `cutConnections`. What hopes
@@ -37,10 +40,42 @@ function obeyFor(ctx: Context, farm: FarmRuntime, backend: number): void {
 
 /** A connection to `to` could not be opened (`refused`), or has ended. */
 export function unreachable(ctx: Context, to: Readonly<Endpoint>, refused: boolean): void {
+  if (to.transport === TRANSPORT.tcp) endLargeByTcp(ctx, to, refused);
   for (const farm of ctx.runtime.farms)
     for (let b = 0; b < farm.backends.length; b++)
       if (refused && sameEndpoint(farm.backends[b]!.endpoint, to)) farm.signals.saw(b, 'refused');
   giveUp(ctx, to, GIVE_UP.silent, refused);
+}
+
+/**
+ * TCP that was tried because a request is too large for a datagram: it goes by UDP after all where TCP is refused, or does not hold (RFC 3261 §18.1.1),
+ * and so do others for a while. That says nothing against the backend.
+ */
+function endLargeByTcp(ctx: Context, to: Readonly<Endpoint>, refused: boolean): void {
+  const now = ctx.output.seconds();
+  const switches = ({ plan, endpoint }: Backend) => plan.tcpAbove > 0 && sameAddress(endpoint, to);
+  if (refused)
+    for (const farm of ctx.runtime.farms)
+      for (const backend of farm.backends) if (switches(backend)) backend.tcpRefusedAt = now;
+  for (const exchange of ctx.exchanges?.open() ?? []) {
+    if (exchange.count === 0 || exchange.finalStatus > 0 || exchange.cancelled || exchange.repeats) continue;
+    const { backend, state, redialed } = exchange.current;
+    const chosen = exchange.listener.farm.backends[backend];
+    if (chosen === undefined || !switches(chosen) || (state !== 'calling' && state !== 'trying')) continue;
+    if (!refused && !redialed) attemptFailed(ctx, exchange, false);
+    else {
+      chosen.tcpRefusedAt = now;
+      sendByUdp(ctx, exchange);
+    }
+  }
+}
+
+function sendByUdp(ctx: Context, exchange: Exchange): void {
+  ctx.tape.call = exchange.call;
+  sendAgain(ctx, exchange, exchange.current, HOP.request);
+  exchange.repeats = true;
+  exchange.interval = DEFAULT_BASE.T1;
+  ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
 }
 
 /** Compared by address: an exchange may have begun under a plan that numbered backends otherwise. */

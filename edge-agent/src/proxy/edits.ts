@@ -39,6 +39,14 @@ export class Edits {
     this.#textEnd[i] = textEnd;
   }
 
+  /** By how many bytes the message gets longer; below 0: shorter. */
+  get growth(): number {
+    let growth = 0;
+    for (let i = 0; i < this.#count; i++)
+      growth += this.#textEnd[i]! - this.#textStart[i]! - (this.#to[i]! - this.#from[i]!);
+    return growth;
+  }
+
   remove(from: number, to: number): void {
     this.replace(from, to, 0, 0);
   }

@@ -11,6 +11,7 @@ import { rewriteContacts } from './contact.ts';
 import { type Context, HOP } from './context.ts';
 import { prepareFlow, putFlow } from './flow.ts';
 import { writeAck, writeCancel } from './hop.ts';
+import { goesByTcp } from './large.ts';
 import { addContentLength } from './length.ts';
 import { requestSent } from './observe.ts';
 import { type Listener, SIDE, type Side } from './runtime.ts';
@@ -41,31 +42,60 @@ export function forwardToBackend(
   source: number,
   fresh: boolean,
 ): void {
-  const { message, output, target } = ctx;
+  const { output, target } = ctx;
   const { farm } = incoming;
   const chosen = farm.backends[backend]!;
-  const leaving = incoming.towards[backend]!;
-  const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;
-  const registers = fresh && source < 0 && message.method === METHOD.REGISTER;
-  if (registers && farm.plan.registration === 'contact') rewriteContacts(ctx, from, incoming, leaving);
+  let leaving = incoming.towards[backend]!;
+  if (registersNew(ctx, source, fresh) && farm.plan.registration === 'contact')
+    rewriteContacts(ctx, from, incoming, leaving);
   const arena = output.arena();
   const start = arena.used;
   noteClient(ctx, from, incoming, source);
-  putVia(ctx, arena, incoming, leaving, SIDE.backends, chosen.plan.id, from);
-  if (fresh && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
-    const token = senderToken(ctx, chosen.plan.id, from, incoming, source);
-    putRecordRoutes(arena, token, leaving, SIDE.backends, incoming, fromSide);
-  } else if (registers && farm.plan.registration === 'path') {
-    const token = senderToken(ctx, chosen.plan.id, from, incoming, source);
-    token.path = true;
-    arena.used = putUri(arena, PATH, token, leaving, SIDE.backends);
-    if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
+  putOwn(ctx, arena, from, incoming, leaving, backend, source, fresh);
+  const byTcp = incoming.towardsByTcp[backend];
+  if (byTcp !== undefined && goesByTcp(ctx, farm, chosen, arena.used - start)) {
+    leaving = byTcp;
+    arena.used = start;
+    putOwn(ctx, arena, from, incoming, leaving, backend, source, fresh);
   }
   write(ctx, from, leaving, SIDE.backends, arena, start);
   copyEndpoint(target, chosen.endpoint);
+  target.transport = leaving.plan.transport;
   if (ctx.hop === HOP.request) requestSent(ctx, incoming, backend, source, !fresh);
   if (target.transport === TRANSPORT.udp) output.datagram(leaving, target, ctx.splice);
   else output.dial(leaving, target, ctx.splice);
+}
+
+/** A client's REGISTER that is to lead back through here. */
+const registersNew = ({ message }: Context, source: number, fresh: boolean): boolean =>
+  fresh && source < 0 && message.method === METHOD.REGISTER;
+
+/** What a request towards a backend gets of us on top: Via, and Record-Routes or Path where it makes a dialog or a binding. */
+function putOwn(
+  ctx: Context,
+  arena: Arena,
+  from: Endpoint,
+  incoming: Listener,
+  leaving: Listener,
+  backend: number,
+  source: number,
+  fresh: boolean,
+): void {
+  const { message } = ctx;
+  const { farm } = incoming;
+  const { id } = farm.backends[backend]!.plan;
+  putVia(ctx, arena, incoming, leaving, SIDE.backends, id, from);
+  if (fresh && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
+    const token = senderToken(ctx, id, from, incoming, source);
+    const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;
+    putRecordRoutes(arena, token, leaving, SIDE.backends, incoming, fromSide);
+  } else if (registersNew(ctx, source, fresh) && farm.plan.registration === 'path') {
+    const token = senderToken(ctx, id, from, incoming, source);
+    token.path = true;
+    // By the backend's own transport, however long this REGISTER is: bindings outlast it.
+    arena.used = putUri(arena, PATH, token, incoming.towards[backend]!, SIDE.backends);
+    if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
+  }
 }
 
 /** A client that registers over a connection: what it will be found by after it reconnected goes along in our Via. */

@@ -129,6 +129,7 @@ export function agent(
     refused: (reason) => bump(`refused ${reason}`),
     retransmission: (b) => bump(`retransmission ${b}`),
     failover: (b) => bump(`failover ${b}`),
+    largeRequest: (b, byTcp) => bump(`large ${b} ${byTcp ? 'tcp' : 'udp'}`),
     sought: (b) => bump(`sought ${b}`),
   };
   const overload = new Overload();

@@ -54,6 +54,8 @@ export interface Backend {
   /** Index over all farms: counters are numbered so. */
   global: number;
   endpoint: Endpoint;
+  /** Second since the epoch at which it last refused TCP where that was used for a large request (proxy/large.ts). */
+  tcpRefusedAt: number;
 }
 
 /** Who sent a request, where it was no backend (0 and above: its index). */
@@ -84,8 +86,9 @@ export interface Listener {
   contactTail: [Uint8Array, Uint8Array];
   /** By side: the text of host, port and transport; equal texts need one Record-Route only. */
   uriKey: [string, string];
-  /** Per backend of the farm: the listener from which it is spoken to. */
+  /** Per backend of the farm: the listener from which it is spoken to, and the one for requests that are too large for a datagram, if any. */
   towards: Listener[];
+  towardsByTcp: (Listener | undefined)[];
 }
 
 const NAME_OF = Object.fromEntries(Object.entries(TRANSPORT).map(([name, code]) => [code, name])) as Record<
@@ -113,7 +116,12 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
       listeners: [],
       peerListener: undefined,
       split: farm.stateful && workers > 1,
-      backends: farm.backends.map((b, i) => ({ plan: b, global: farm.firstBackend + i, endpoint: endpointOf(b) })),
+      backends: farm.backends.map((b, i) => ({
+        plan: b,
+        global: farm.firstBackend + i,
+        endpoint: endpointOf(b),
+        tcpRefusedAt: Number.NEGATIVE_INFINITY,
+      })),
       names: farm.names.map((name) => toBytes(name.toLowerCase())),
       byId: new Map(farm.backends.map((b, i) => [b.id, i])),
     });
@@ -125,10 +133,13 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
     if (l.ownAddress && l.transport === TRANSPORT.udp) farm.peerListener ??= listener;
     runtime.listeners.push(listener);
   }
-  for (const listener of runtime.listeners)
-    listener.towards = listener.farm.backends.map(
-      (b) => outgoing(listener, b.plan.transport, isIPv4(b.endpoint)) ?? listener,
+  for (const listener of runtime.listeners) {
+    const { backends } = listener.farm;
+    listener.towards = backends.map((b) => outgoing(listener, b.plan.transport, isIPv4(b.endpoint)) ?? listener);
+    listener.towardsByTcp = backends.map((b) =>
+      b.plan.tcpAbove > 0 ? outgoing(listener, TRANSPORT.tcp, isIPv4(b.endpoint)) : undefined,
     );
+  }
   return runtime;
 }
 
@@ -160,6 +171,7 @@ function buildListener(plan: ListenerPlan, index: number, farm: FarmRuntime): Li
     contactTail: both((hp) => toBytes(`@${hp}${transport}`)),
     uriKey: [`${hostPorts[0]}${transport}`, `${hostPorts[1]}${transport}`],
     towards: [],
+    towardsByTcp: [],
   };
 }
 

@@ -46,6 +46,13 @@ export const CATALOGUE = {
     labels: LISTENER,
     unit: 'bytes',
   },
+  largeMessagesSent: {
+    name: 'sipfleet_large_messages_sent_total',
+    type: 'counter',
+    help: 'SIP messages of more than 1,300 bytes sent (RFC 3261 §18.1.1), by the listener they left from: as datagrams they may be cut into fragments.',
+    labels: LISTENER,
+    unit: '1',
+  },
   connections: {
     name: 'sipfleet_connections',
     type: 'gauge',
@@ -128,6 +135,13 @@ export const CATALOGUE = {
     type: 'counter',
     help: 'Answers 404 and 480 of a backend upon which the user was sought at another one, while registrations lag behind the candidate order.',
     labels: ['farm', 'backend'],
+    unit: '1',
+  },
+  largeRequests: {
+    name: 'sipfleet_large_requests_total',
+    type: 'counter',
+    help: 'Requests above the tcpAbove of their backend, retransmissions included, by how they went: over tcp, or by udp because TCP was refused within the last minute.',
+    labels: ['farm', 'backend', 'transport'],
     unit: '1',
   },
   localResponses: {

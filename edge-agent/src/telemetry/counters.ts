@@ -16,6 +16,9 @@ const RECEIVED_BYTES = LISTENER_FIELDS.indexOf('receivedBytes');
 const CONNECTIONS = LISTENER_FIELDS.indexOf('connections');
 const OF_CONNECTIONS = ['accepted', 'refused', 'handshakeFailed', 'expired'] as const;
 const SENT_BYTES = LISTENER_FIELDS.indexOf('sentBytes');
+const SENT_LARGE = LISTENER_FIELDS.indexOf('sentLarge');
+/** RFC 3261 §18.1.1: what a datagram should not exceed where the path MTU is unknown. */
+const LARGE_BYTES = 1300;
 
 /** One data thread's counters: plain adds on shared memory that it alone writes. */
 export class SlabCounters {
@@ -43,6 +46,7 @@ export class SlabCounters {
   sent(listener: number, bytes: number): void {
     this.#add(this.#layout.listener(listener, SENT), 1);
     this.#add(this.#layout.listener(listener, SENT_BYTES), bytes);
+    if (bytes > LARGE_BYTES) this.#add(this.#layout.listener(listener, SENT_LARGE), 1);
   }
   drop(reason: number): void {
     this.#add(this.#layout.drop(reason), 1);
@@ -67,6 +71,9 @@ export class SlabCounters {
   }
   sought(backend: number): void {
     this.#add(this.#layout.sought(backend), 1);
+  }
+  largeRequest(backend: number, byTcp: boolean): void {
+    this.#add(this.#layout.largeRequest(backend, byTcp), 1);
   }
   responseFrom(backend: number, status: number): void {
     this.#add(this.#layout.responseFrom(backend, Math.floor(status / 100)), 1);

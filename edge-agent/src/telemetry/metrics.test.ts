@@ -15,6 +15,7 @@ const backend = (name: string) => ({
   address: '192.0.2.1',
   port: 5060,
   transport: TRANSPORT.udp,
+  tcpAbove: 0,
   weight: 1,
   priority: 1,
   drain: false,

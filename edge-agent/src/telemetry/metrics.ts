@@ -61,6 +61,7 @@ const MESSAGE_METRICS: readonly [MetricKey, ListenerField][] = [
   ['messagesSent', 'sent'],
   ['receivedBytes', 'receivedBytes'],
   ['sentBytes', 'sentBytes'],
+  ['largeMessagesSent', 'sentLarge'],
 ];
 const CONNECTION_METRICS: readonly [MetricKey, ListenerField][] = [
   ['connections', 'connections'],
@@ -266,6 +267,19 @@ export class AgentMetrics {
     this.#fill(
       'soughtElsewhere',
       each((b) => b.sought),
+    );
+    this.#fill(
+      'largeRequests',
+      backends.flatMap(({ farm, backend, largeByTcp, largeByUdp }) =>
+        (
+          [
+            ['tcp', largeByTcp],
+            ['udp', largeByUdp],
+          ] as const
+        )
+          .filter(([, count]) => count > 0)
+          .map(([transport, count]): [Labels, number] => [{ farm, backend, transport }, count]),
+      ),
     );
   }
 

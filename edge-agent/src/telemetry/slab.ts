@@ -46,6 +46,7 @@ export const LISTENER_FIELDS = [
   'sent',
   'receivedBytes',
   'sentBytes',
+  'sentLarge',
   'accepted',
   'refused',
   'handshakeFailed',
@@ -57,8 +58,9 @@ export const LISTENER_FIELDS = [
 export const LISTENER_STATES = 1;
 
 /** Per backend: requests sent to it and received from it by method, responses received from it by class 1xx–6xx,
- * retransmissions to it, attempts at it that were given up for another one, and users that it did not know and who were sought elsewhere. */
-export const BACKEND_WIDTH = METHODS.length * 2 + 9;
+ * retransmissions to it, attempts at it that were given up for another one, users that it did not know and who were sought elsewhere,
+ * and requests too large for a datagram that went over TCP and by UDP. */
+export const BACKEND_WIDTH = METHODS.length * 2 + 11;
 
 const WORKER_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
 export const WORKER_WIDTH = REFUSALS.length + WORKER_STATES.length;
@@ -113,6 +115,9 @@ export class SlabLayout {
   }
   sought(backend: number): number {
     return this.#backend(backend) + METHODS.length * 2 + 8;
+  }
+  largeRequest(backend: number, byTcp: boolean): number {
+    return this.#backend(backend) + METHODS.length * 2 + (byTcp ? 9 : 10);
   }
   #backend(backend: number): number {
     return LISTENERS_AT + this.listeners * LISTENER_FIELDS.length + backend * BACKEND_WIDTH;

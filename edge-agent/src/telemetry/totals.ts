@@ -22,6 +22,7 @@ export interface ListenerTotals {
   sent: number;
   receivedBytes: number;
   sentBytes: number;
+  sentLarge: number;
   /** Of connections, as in ConnectionCounts; 0 for UDP. */
   accepted: number;
   refused: number;
@@ -45,6 +46,8 @@ export interface BackendTotals {
   retransmissions: number;
   failovers: number;
   sought: number;
+  largeByTcp: number;
+  largeByUdp: number;
 }
 
 /** Counts since the process started, over all data threads and all plans. */
@@ -141,6 +144,8 @@ export class CounterTotals {
           retransmissions: sum[2 * m + 6] as number,
           failovers: sum[2 * m + 7] as number,
           sought: sum[2 * m + 8] as number,
+          largeByTcp: sum[2 * m + 9] as number,
+          largeByUdp: sum[2 * m + 10] as number,
         });
       }
     }
