@@ -23,6 +23,8 @@ export interface PhoneLine {
 export interface LineTarget {
   host: string;
   port: number;
+  /** The phone's own address, of UDP; left out: as the agent's. */
+  from?: string;
   /** PEM, of TLS. */
   ca?: string;
   /** What a load balancer in front would send first. */
@@ -46,14 +48,14 @@ export async function within<T>(promise: Promise<T>, what: () => string): Promis
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-async function udpLine({ host, port }: LineTarget): Promise<PhoneLine> {
+async function udpLine({ host, port, from = host }: LineTarget): Promise<PhoneLine> {
   const socket = createSocket('udp4');
-  socket.bind(0, host);
+  socket.bind(0, from);
   await once(socket, 'listening');
   return {
     viaTransport: 'UDP',
     uriTransport: 'udp',
-    host: `${host}:${socket.address().port}`,
+    host: `${from}:${socket.address().port}`,
     send: (text) => socket.send(text, port, host),
     onMessage: (take) => void socket.on('message', (bytes) => take(bytes.toString('latin1'))),
     closed: once(socket, 'close'),

@@ -9,6 +9,8 @@ export interface PhoneOptions {
   domain: string;
   /** Rings with a provisional response that is to be acknowledged (RFC 3262), where the caller understands that. */
   reliable?: boolean;
+  /** False: it does not say that it supports Path. */
+  path?: boolean;
 }
 
 /** Between ringing and answering: a PBX with several processes lets two messages overtake each other. */
@@ -77,7 +79,8 @@ export class Phone {
     const uri = `sip:${domain}`;
     const own = `<sip:${user}@${domain}>`;
     const id = this.#id('reg');
-    const extra = [`Contact: ${this.contact}`, 'Expires: 600', 'Supported: path'];
+    const supported = this.#options.path === false ? [] : ['Supported: path'];
+    const extra = [`Contact: ${this.contact}`, 'Expires: 600', ...supported];
     const statuses = await this.#authenticated('REGISTER', uri, id, `${own};tag=${id}`, own, extra);
     return statuses.map((m) => m.status);
   }
