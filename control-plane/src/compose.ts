@@ -64,6 +64,8 @@ export function compose(platform: Platform): Plane {
     now,
     randomBytes,
     hub,
+    oidc,
+    iam,
     log,
   });
   return { app, archive, current, checks, signer, rollouts: rolling };

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PushHint, parseWith, Target } from '@sipfleet/contract';
-import { exportJWK, generateKeyPair } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -100,6 +103,52 @@ describe('starting', () => {
     await expect(start({ store: dynamo })).rejects.toThrow(
       /^cannot open the DynamoDB table sipfleet at http:\/\/127\.0\.0\.1:1: /,
     );
+  });
+
+  test('those who come by an identity provider or an IAM role are let in where the options say so', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('RS256');
+    const keys = { keys: [{ ...(await exportJWK(publicKey)), kid: 'one', alg: 'RS256' }] };
+    const provider = createServer((asked, answer) => {
+      const found = asked.url?.startsWith('/.well-known') ? { issuer, jwks_uri: `${issuer}/keys` } : keys;
+      answer.end(JSON.stringify(found));
+    }).listen(0, '127.0.0.1');
+    await once(provider, 'listening');
+    const issuer = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
+    const jwt = await new SignJWT({ iss: issuer, aud: 'sipfleet', sub: 'ann', roles: 'viewer' })
+      .setProtectedHeader({ alg: 'RS256', kid: 'one' })
+      .setExpirationTime('5m')
+      .sign(privateKey);
+    const roles = { viewer: 'viewer' } as const;
+    const oidc = {
+      issuer,
+      audience: 'sipfleet',
+      roleClaim: 'roles',
+      roles,
+      sitesClaim: 'sites',
+      sitesDefault: 'all',
+    } as const;
+    const iam = {
+      audience: 'sipfleet',
+      rules: [{ site: 'milan', arn: 'arn:aws:sts::123456789012:assumed-role/edge/*' }],
+    };
+    const asked = async (plane: ControlPlane) => {
+      const listed = await fetch(`${plane.url}/v1/sites`, { headers: { authorization: `Bearer ${jwt}` } });
+      const { kty, crv, x } = await exportJWK((await generateKeyPair('EdDSA', { crv: 'Ed25519' })).publicKey);
+      const proof = { url: 'https://sts.example.com/', body: '', headers: {} };
+      const body = JSON.stringify({ iam: proof, name: 'edge', publicKey: { kty, crv, x }, version: '1' });
+      const headers = { 'content-type': 'application/json' };
+      const enrolled = await fetch(`${plane.url}/v1/agents/enrol`, { method: 'POST', headers, body });
+      return [listed.status, ((await enrolled.json()) as { detail: string }).detail];
+    };
+    expect(await asked(await start({ oidc, iam }))).toEqual([
+      200,
+      expect.stringContaining('its URL is not that of AWS STS'),
+    ]);
+    expect(await asked(await start({ store: { kind: 'sqlite', file: ':memory:' } }))).toEqual([
+      401,
+      expect.stringContaining('no rule for IAM roles'),
+    ]);
+    provider.close();
   });
 
   test('closes twice, and then no longer answers', async () => {
@@ -223,6 +272,25 @@ describe('push', () => {
     await client.revokeAgent(agent.agentId);
     expect(await connection.closed).toBe(4401);
     expect(await refused(push(plane, headers).socket)).toBe(401);
+  });
+
+  test('what is no address ends no process', async () => {
+    const plane = await start();
+    for (const target of ['//', '/v1/agent/push/..', '*', 'http://[', '/%', `/${'a'.repeat(9000)}`]) {
+      const status = await new Promise<number | undefined>((resolve, reject) => {
+        const upgrade = { connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' };
+        request({
+          port: plane.port,
+          path: target,
+          headers: { ...upgrade, 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' },
+        })
+          .on('response', (response) => resolve(response.resume().statusCode))
+          .on('error', reject)
+          .end();
+      });
+      expect([target, status]).toEqual([target, 404]);
+    }
+    expect(await clientOf(plane).healthy()).toBe(true);
   });
 
   test('an agent that talks too much is cut off', async () => {

@@ -1,4 +1,4 @@
-import { type Farm, type Fault, type Kind, type Resource, show } from '@sipfleet/contract';
+import { type Farm, type Fault, type Kind, type Resource, secretReferences, show } from '@sipfleet/contract';
 import { affectedSites } from './compile.ts';
 import type { Configuration } from './configuration.ts';
 import { sitesOfSecret, usersOfSecret } from './secrets.ts';
@@ -100,6 +100,17 @@ export function farmTransition(
   const before = kind === 'Farm' ? configuration.farms.get(name)?.spec : undefined;
   const after = change.action === 'put' && change.spec.kind === 'Farm' ? change.spec : undefined;
   return { before, after };
+}
+
+/** Secrets that a farm would bring to agents of further sites, each with the sites that hold it already. */
+export function spreadSecrets(configuration: Configuration, change: ResourceChange): [string, string[]][] {
+  const { after } = farmTransition(configuration, change);
+  if (after === undefined) return [];
+  const held = secretReferences(after).map(({ name }): [string, string[]] => [
+    name,
+    sitesOfSecret(configuration, name),
+  ]);
+  return held.filter(([, sites]) => after.sites.some((site) => !sites.includes(site)));
 }
 
 /** Sites whose snapshots change. A site alone changes no snapshot; a Secret those of the farms that name it. */

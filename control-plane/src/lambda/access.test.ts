@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { accessOf } from './access.ts';
 
 test('nothing set: tokens alone', () => {
-  expect(accessOf({})).toEqual({});
-  expect(accessOf({ SIPFLEET_OIDC: '', SIPFLEET_IAM_JOIN: '' })).toEqual({});
+  const none = { oidc: undefined, iam: undefined };
+  expect(accessOf({})).toEqual(none);
+  expect(accessOf({ SIPFLEET_OIDC: '', SIPFLEET_IAM_JOIN: '' })).toEqual(none);
 });
 
 test('what is set is let in as on one box', () => {

@@ -23,7 +23,7 @@ const IamJoin = z.strictObject({
 export function accessOf(env: Readonly<Record<string, string | undefined>>): Pick<AppDeps, 'oidc' | 'iam'> {
   const oidc = read(env, 'SIPFLEET_OIDC', Oidc);
   const iam = read(env, 'SIPFLEET_IAM_JOIN', IamJoin);
-  return { ...(oidc && { oidc: createOidc(oidc) }), ...(iam && { iam: { ...iam, ask: askSts() } }) };
+  return { oidc: oidc && createOidc(oidc), iam: iam && { ...iam, ask: askSts() } };
 }
 
 function read<T>(env: Readonly<Record<string, string | undefined>>, name: string, schema: z.ZodType<T>): T | undefined {

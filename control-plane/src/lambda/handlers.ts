@@ -61,7 +61,8 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
     onCommit: () => {},
     // The reconciler looks, once a minute.
     reported: () => {},
-    ...deps.access,
+    oidc: deps.access?.oidc,
+    iam: deps.access?.iam,
     now,
     randomBytes,
     log,

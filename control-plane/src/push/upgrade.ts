@@ -20,7 +20,8 @@ export function attachPush(server: Server, deps: UpgradeDeps): void {
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const onError = () => socket.destroy();
     socket.on('error', onError);
-    if (new URL(request.url ?? '/', 'http://localhost').pathname !== PUSH_PATH) {
+    // No URL is made of it: a stranger may send what is none.
+    if (request.url?.split('?', 1)[0] !== PUSH_PATH) {
       refuse(socket, 404, `only ${PUSH_PATH} is a WebSocket`);
       return;
     }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { AuthError } from '../auth/auth-error.ts';
-import { CREATE, farm, match, milan, problemOf, type TestApp, testApp } from './app.fixture.ts';
+import { type Asked, CREATE, farm, match, milan, problemOf, type TestApp, testApp } from './app.fixture.ts';
 
 let t: TestApp;
 beforeEach(async () => {
@@ -72,6 +72,51 @@ describe('a token for milan', () => {
     const both = farm('both', ['milan', 'rome'], { listeners: [{ transport: 'udp', port: 5070 }], checks: [check] });
     expect((await t.ask('PUT', '/v1/farms/both', { body: both, headers: match(4) })).status).toBe(200);
     expect((await t.ask('PUT', '/v1/secrets/login', { as, body: secret('b'), headers: match(5) })).status).toBe(403);
+    // Nor learns whether it guessed the value: neither by storing it again, nor by a plan.
+    const guess = await t.ask('PUT', '/v1/secrets/login', { as, body: secret('a'), headers: match(5) });
+    expect([guess.status, problemOf(guess).detail]).toEqual([
+      403,
+      'secret login concerns site rome, which this token may not change',
+    ]);
+    const plan = (who: { bearer: string } | 'viewer' | 'operator') =>
+      t.ask('POST', '/v1/plan', { as: who, body: { resources: [secret('a')] } });
+    const by = await Promise.all([plan(as), plan('viewer'), plan('operator')]);
+    expect(by.map(({ status }) => status)).toEqual([403, 403, 200]);
+    expect(problemOf(by[1] as Asked).detail).toBe('comparing secret login needs the role operator; a-viewer is viewer');
+  });
+
+  test('brings no Secret of rome to its own agents by a farm that names it', async () => {
+    const secret = { kind: 'Secret', name: 'roman', data: { username: 'u', password: 'p' } };
+    const check = { name: 'reg', type: 'register' as const, interval: '2m', timeout: '5s', credentials: 'roman' };
+    const using = (name: string, sites: string[], port: number) =>
+      farm(name, sites, { listeners: [{ transport: 'udp', port }], checks: [check] });
+    await t.ask('PUT', '/v1/secrets/roman', { body: secret, headers: CREATE });
+    await t.put(using('roman', ['rome'], 5090));
+    const as = await ofMilan();
+    const take = (body: object) => t.ask('PUT', '/v1/farms/pbx', { as, body, headers: match(3) });
+    const refused = await take(using('pbx', ['milan'], 5060));
+    expect([refused.status, problemOf(refused).detail]).toEqual([
+      403,
+      'secret roman concerns site rome, which this token may not change',
+    ]);
+    // Once who may both has brought it there, it is there.
+    expect((await t.put(using('shared', ['milan', 'rome'], 5091))).status).toBe(201);
+    expect((await take(using('pbx', ['milan'], 5060))).status).toBe(200);
+  });
+
+  test('has checks made by agents of milan alone', async () => {
+    const ping = { name: 'ping', type: 'options' as const };
+    await t.put(farm('roman', ['rome'], { listeners: [{ transport: 'udp', port: 5090 }], checks: [ping] }));
+    await t.put(farm('wide', ['milan', 'rome'], { listeners: [{ transport: 'udp', port: 5091 }], checks: [ping] }));
+    const { agentId } = await t.enrol('rome');
+    t.hub.connectedIds.add(agentId);
+    const run = async (name: string, backend: string) =>
+      (await t.ask('POST', `/v1/checks/${name}/${backend}/ping/run`, { as: await ofMilan() })).status;
+    const [backend] = farm('x', ['milan']).backends;
+    expect(await run('roman', backend!.name)).toBe(403);
+    // Nobody there could make it.
+    expect(await run('wide', backend!.name)).toBe(503);
+    expect(t.hub.runs).toEqual([]);
   });
 
   test('invites and revokes agents at milan alone, and steers rollouts there alone', async () => {

@@ -65,7 +65,7 @@ export const milan = Site.parse({ kind: 'Site', name: 'milan' });
 export { farm };
 
 /** The whole app on an empty store in memory. */
-export function testApp(access: Pick<AppDeps, 'oidc' | 'iam'> = {}): TestApp {
+export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = {}): TestApp {
   const store = openSqliteStore(':memory:');
   const current = createCurrent(store);
   const clock = { now: Date.now() };
@@ -100,8 +100,9 @@ export function testApp(access: Pick<AppDeps, 'oidc' | 'iam'> = {}): TestApp {
         return hub.connectedIds.has(agentId);
       },
     },
+    oidc,
+    iam,
     log,
-    ...access,
   });
 
   async function token(role: Role, sites: readonly string[] | null = null): Promise<string> {

@@ -9,8 +9,9 @@ import {
 import { z } from 'zod';
 import { BackendView, type CheckAgentView, CheckView, RunCheckResponse } from '../api.ts';
 import type { CheckPlan, PlannedAgent } from '../domain/check-plan.ts';
+import { beyond } from '../domain/identity.ts';
 import type { AppDeps } from './deps.ts';
-import { agentGuard, operatorGuard } from './guards.ts';
+import { agentGuard, operatorGuard, requireSites } from './guards.ts';
 import { etagOf, isKnown } from './preconditions.ts';
 import { ProblemError } from './problems.ts';
 import { type App, addRoute } from './route.ts';
@@ -156,10 +157,14 @@ function runRoutes(app: App, deps: AppDeps, runs: Runs): void {
       const check = spec?.checks.find((k) => k.name === params.check);
       if (!spec || !check || !spec.backends.some((b) => b.name === params.backend))
         throw new ProblemError(404, `there is no check ${params.farm}/${params.backend}/${params.check}`);
+      const operator = c.get('operator');
+      const sites = spec.sites.filter((site) => beyond(operator, [site]).length === 0);
+      if (sites.length === 0) requireSites(operator, spec.sites, `farm ${spec.name}`);
       const plan = await deps.checks.plan();
-      const there = plan.agents.filter((agent) => spec.sites.includes(agent.site));
       // Whoever makes it anyway comes first: what it finds is what counts.
-      const candidates = [...assignedTo(plan, params).map(([agent]) => agent), ...there];
+      const candidates = [...assignedTo(plan, params).map(([agent]) => agent), ...plan.agents].filter((agent) =>
+        sites.includes(agent.site),
+      );
       return c.json(await runs.run(candidates, params, check), 200);
     },
   );

@@ -41,9 +41,9 @@ export interface AppDeps {
   /** The rollout that is under way: looked at, and told what operators want. */
   rollouts: Pick<RolloutTicker, 'reported'> & RolloutCommands;
   /** Undefined: operators come with API tokens alone. */
-  oidc?: Oidc | undefined;
+  oidc: Oidc | undefined;
   /** Undefined: agents come with join tokens alone. */
-  iam?: IamJoin | undefined;
+  iam: IamJoin | undefined;
   log: Log;
 }
 

@@ -1,16 +1,20 @@
 import { parseResource, type Resource, ValidationError } from '@sipfleet/contract';
 import { PlanRequest, PlanResponse } from '../api-changes.ts';
+import { AuthError } from '../auth/auth-error.ts';
 import { affectedBy, type ResourceChange, validateSet } from '../domain/changes.ts';
+import type { Configuration } from '../domain/configuration.ts';
+import { allows, type Operator } from '../domain/identity.ts';
 import { planChanges } from '../domain/plan.ts';
+import { sitesOfSecret } from '../domain/secrets.ts';
 import type { ResourceFault } from '../domain/validate.ts';
 import type { AppDeps } from './deps.ts';
 import { blastRadius } from './dry-run.ts';
-import { operatorGuard } from './guards.ts';
+import { operatorGuard, requireSites } from './guards.ts';
 import { type App, addRoute } from './route.ts';
 
 const STATUS = { create: 'created', update: 'updated', none: 'unchanged' } as const;
 
-/** `POST /v1/plan`: what storing a whole set would do, and all that is wrong with it. Writes nothing, so viewers may. */
+/** `POST /v1/plan`: what storing a whole set would do, and all that is wrong with it. Writes nothing, so viewers may, without Secrets that are stored. */
 export function planRoute(app: App, deps: AppDeps): void {
   addRoute(
     app,
@@ -23,7 +27,7 @@ export function planRoute(app: App, deps: AppDeps): void {
       answers: {
         200: { description: 'In the order of the set, and whom all of it would touch', schema: PlanResponse },
       },
-      problems: [400, 401, 413, 415, 422],
+      problems: [400, 401, 403, 413, 415, 422],
     },
     async (c, { body }) => {
       const configuration = await deps.current.configuration();
@@ -32,6 +36,7 @@ export function planRoute(app: App, deps: AppDeps): void {
         ...resources.map((spec) => ({ action: 'put', spec }) as const),
         ...body.delete.map(({ kind, name }) => ({ action: 'delete', kind, name }) as const),
       ];
+      requireRightToCompare(c.get('operator'), configuration, resources);
       // Across resources only a set makes sense that is whole: else one typing error is reported as many.
       if (faults.length === 0) faults.push(...validateSet(configuration, changes));
       if (faults.length > 0) throw new ValidationError(faults);
@@ -45,6 +50,19 @@ export function planRoute(app: App, deps: AppDeps): void {
       return c.json({ changes: planned, blastRadius: await blastRadius(deps, configuration, affects, results) }, 200);
     },
   );
+}
+
+/** Whether a value is the stored one is told to those alone who may replace it: others could try until it is. */
+function requireRightToCompare(operator: Operator, configuration: Configuration, resources: readonly Resource[]): void {
+  for (const { kind, name } of resources) {
+    if (kind !== 'Secret' || !configuration.secrets.has(name)) continue;
+    if (!allows(operator.role, 'operator'))
+      throw new AuthError(
+        403,
+        `comparing secret ${name} needs the role operator; ${operator.name} is ${operator.role}`,
+      );
+    requireSites(operator, sitesOfSecret(configuration, name), `secret ${name}`);
+  }
 }
 
 /** Reads every resource; the faults of all, each with the index of its resource. */

@@ -5,6 +5,7 @@ import {
   affectedBy,
   farmTransition,
   type ResourceChange,
+  spreadSecrets,
   targetOf,
   usersOfDeleted,
   validateSet,
@@ -171,7 +172,7 @@ async function decide(
   const results = decided.map(({ result }) => result);
   const writes = decided.flatMap(({ write }) => write ?? []);
   const changed = changes.filter((_, i) => decided[i]?.write !== undefined);
-  const forbidden = beyondScope(configuration, changed, request.scope ?? null);
+  const forbidden = beyondScope(configuration, changed, changes, request.scope ?? null);
   if (forbidden !== undefined) return forbidden;
   if (writes.length > 0) {
     const refused = (await refusalOf(deps, configuration, changes)) ?? rolloutRefusal(configuration, request);
@@ -259,16 +260,26 @@ function setOf(
 const farmsOf = (changes: readonly ResourceChange[]): string[] =>
   changes.map(targetOf).flatMap(({ kind, name }) => (kind === 'Farm' ? name : []));
 
-/** The first change that the actor has not the right to at all its sites: where a farm is, comes to or leaves, where a Secret is used. */
+/**
+ * The first change that the actor has not the right to at all its sites: where a farm is, comes to or leaves, where a Secret is used. A Secret
+ * needs the right also where it stays as it is, for that it does would tell its values; and one of other sites reaches no further site by a farm
+ * that names it, for who has an agent there would read it.
+ */
 function beyondScope(
   configuration: Configuration,
-  changes: readonly ResourceChange[],
+  changed: readonly ResourceChange[],
+  all: readonly ResourceChange[],
   scope: readonly string[] | null,
 ): CommitOutcome | undefined {
-  for (const change of changes) {
+  for (const change of all) {
     const { kind, name } = targetOf(change);
+    if (kind !== 'Secret' && !changed.includes(change)) continue;
     const missing = beyond({ sites: scope }, kind === 'Site' ? [name] : affectedBy(configuration, change));
     if (missing.length > 0) return { status: 'forbidden', kind, name, missing };
+    for (const [secret, sites] of spreadSecrets(configuration, change)) {
+      const theirs = beyond({ sites: scope }, sites);
+      if (theirs.length > 0) return { status: 'forbidden', kind: 'Secret', name: secret, missing: theirs };
+    }
   }
   return undefined;
 }
