@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -16,6 +16,7 @@ import {
 } from '../../control-plane/src/store/dynamo-local.fixture.ts';
 import { openSqliteStore } from '../../control-plane/src/store/sqlite.ts';
 import type { Store } from '../../control-plane/src/store/store.ts';
+import { forkMortal } from './mortal.fixture.ts';
 
 // A process for every step of a write, twice over.
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 120_000 });
@@ -56,7 +57,7 @@ function post(url: string, dataDir: string, changes: object[], key: string, roll
 
 /** Starts a control plane that dies at a step of what it does next. */
 async function mortal(store: StoreOptions, dataDir: string, dieAt: number) {
-  const child = fork(join(import.meta.dirname, 'mortal-control-plane.ts'), [JSON.stringify(store), dataDir]);
+  const child = forkMortal(store, dataDir);
   const ended = once(child, 'exit');
   const [{ url }] = (await once(child, 'message')) as [{ url: string }];
   child.send({ dieAt });
@@ -137,9 +138,11 @@ function command(url: string, dataDir: string, verb: string): Promise<Response> 
   return fetch(`${url}/v1/rollouts/2/${verb}`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
 }
 
+const AT_ONCE = 3;
+
 /** Kills it at every step of one deed, lets another one start, and asks again. @returns how many steps there were */
 async function killAtEveryStep({ ask, answered, check }: Deed, prepare: () => Promise<Prepared>): Promise<number> {
-  for (let dieAt = 1; ; dieAt++) {
+  const killedAt = async (dieAt: number): Promise<boolean> => {
     const { store, dataDir, open } = await prepare();
     const { url, child, ended } = await mortal(store, dataDir, dieAt);
     const first = await ask(url, dataDir).then(
@@ -158,7 +161,12 @@ async function killAtEveryStep({ ask, answered, check }: Deed, prepare: () => Pr
     await check(reader);
     await reader.close();
     await next.close();
-    if (!killed) return dieAt - 1;
+    return killed;
+  };
+  // Some at once: most of their time goes into starting.
+  for (let done = 0; ; done += AT_ONCE) {
+    const killed = await Promise.all(Array.from({ length: AT_ONCE }, (_, i) => killedAt(done + i + 1)));
+    if (killed.includes(false)) return done + killed.indexOf(false);
   }
 }
 

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { DatabaseSync, StatementSync } from 'node:sqlite';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { type StoreOptions, startControlPlane } from '../../control-plane/src/server.ts';
@@ -46,4 +47,6 @@ process.on('message', ({ dieAt }: { dieAt: number }) => {
 });
 // Who started it has gone: nobody is left to end it.
 process.on('disconnect', () => process.exit());
+// A process that is killed writes nothing down by itself.
+flushCompileCache();
 process.send?.({ url });

@@ -1,4 +1,3 @@
-import { fork } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -8,6 +7,7 @@ import { SignJWT } from 'jose';
 import { afterAll, expect, test, vi } from 'vitest';
 import { verifyChain } from '../../control-plane/src/audit-chain.ts';
 import { openSqliteStore } from '../../control-plane/src/store/sqlite.ts';
+import { forkMortal } from './mortal.fixture.ts';
 
 // A process for every step of a rollout.
 vi.setConfig({ testTimeout: 600_000 });
@@ -26,8 +26,7 @@ const farm = (address: string) => ({
 
 /** A control plane on the store that is killed at a step of what it does after it is armed. */
 async function mortal() {
-  const store = JSON.stringify({ kind: 'sqlite', file });
-  const child = fork(join(import.meta.dirname, 'mortal-control-plane.ts'), [store, dir]);
+  const child = forkMortal({ kind: 'sqlite', file }, dir);
   const ended = once(child, 'exit');
   const [{ url }] = (await once(child, 'message')) as [{ url: string }];
   const arm = async (dieAt: number) => {
