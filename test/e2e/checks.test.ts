@@ -6,9 +6,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CheckView } from '../../control-plane/src/api.ts';
 import { Agent } from '../interop/agent.ts';
 import { ControlPlane } from '../interop/control-plane.ts';
+import { netSipAnswer } from '../interop/netsip.ts';
+import { talkScenario } from '../interop/scenarios.ts';
 import type { Namespace } from '../netns/namespace.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
-import { type Stage, useStage } from './stage.ts';
+import { DOMAIN, type Stage, USERS, useStage } from './stage.ts';
 
 const PING = { name: 'ping', type: 'options' as const, interval: '300ms', timeout: '300ms', rise: 1, fall: 3 };
 /** As often as slots of 8 s allow, of which there are two in two lanes: one for the agent wanted, one to spare. */
@@ -31,9 +33,10 @@ describe.skipIf(!canUseNamespaces())('a dummy call as a check', () => {
   test('a PBX that answers OPTIONS but completes no call is taken down, and comes back when calls complete', async () => {
     const s = stage();
     await s.startPbxs();
-    const phone = { target: `${s.net.pbx1.ipv4}:5060`, port: 5090 };
+    const phone = { target: `${s.net.pbx1.ipv4}:5060`, port: 5090, outOfCall: talkScenario, echoPort: 6000 };
     await s.sippPhone('clyde', s.net.client2, phone);
-    const agent = await s.startAgent({ workers: 1, farm: s.farm({ checks, health }) });
+    const heard = { ...CALL, command: 'check_sip --expect-audio sip:bonnie@example.test sip:clyde@HOST' };
+    const agent = await s.startAgent({ workers: 1, farm: s.farm({ checks: [PING, heard], health }) });
     await Promise.all([agent.backendBecomes('kamailio2', 'down'), agent.backendBecomes('kamailio1', 'up')]);
     const { backends } = JSON.parse(await agent.get('/v1/status'));
     expect(backends.find((b: { backend: string }) => b.backend === 'kamailio2').reason).toMatch(/^check dummy: .*404/);
@@ -46,8 +49,12 @@ describe.skipIf(!canUseNamespaces())('a dummy call as a check', () => {
     );
 
     const from = agent.process.output.length;
-    await s.sippPhone('clyde', s.net.client2, { target: `${s.net.pbx2.ipv4}:5060`, port: 5092 });
+    // The next one is of another make.
+    const proxy = `${s.net.pbx2.ipv4}:5060`;
+    const second = { host: s.net.client2, proxy, domain: DOMAIN, user: 'clyde', password: USERS.clyde, port: 5092 };
+    const clyde = netSipAnswer(second);
     await agent.backendBecomes('kamailio2', 'up', { from });
+    expect(await clyde.succeeds()).toBe('registered\nringing\nanswered\nended\n');
   });
 });
 

@@ -41,12 +41,18 @@ export class Probe {
   constructor(plan: ProbePlan, options: ProbeOptions, signal: AbortSignal) {
     this.#plan = plan;
     this.#options = options;
-    const late = () => new ProbeFault(`deadline of ${seconds(plan.deadlineMs)} passed`);
+    const late = () => {
+      const missing = MISSING[this.journal.current ?? 'invite'];
+      return new ProbeFault(`deadline of ${seconds(plan.deadlineMs)} passed${missing ? `: ${missing}` : ''}`);
+    };
     const grace = Math.min(GRACE_MS, plan.deadlineMs * GRACE_PART);
     this.#ends = performance.now() + plan.deadlineMs;
     this.hard = within(plan.deadlineMs, late);
     this.work = within(plan.deadlineMs - grace, late, signal);
-    const slow = () => new ProbeFault(lateText(this.journal.current, plan.timeoutMs));
+    const slow = () => {
+      const missing = MISSING[this.journal.current ?? 'invite'] ?? 'not done';
+      return new ProbeFault(`${missing} in ${seconds(plan.timeoutMs)}`);
+    };
     this.setup = within(plan.timeoutMs, slow, this.work.signal);
   }
 
@@ -170,17 +176,15 @@ function ownLeg(host: string, peer: string): { address: string; port: number } |
 
 const seconds = (ms: number): string => `${Number((ms / 1000).toFixed(1))} s`;
 
-function lateText(phase: Phase | undefined, ms: number): string {
-  const what: Partial<Record<Phase, string>> = {
-    resolve: 'name not resolved',
-    connect: 'no connection',
-    register: 'no final answer to REGISTER',
-    invite: 'no answer to INVITE',
-    ring: 'INVITE is being tried, but nothing rings',
-    answer: 'rings, but is not answered',
-  };
-  return `${what[phase ?? 'invite'] ?? 'not done'} in ${seconds(ms)}`;
-}
+/** What has not come while a phase lasts. */
+const MISSING: Partial<Record<Phase, string>> = {
+  resolve: 'name not resolved',
+  connect: 'no connection',
+  register: 'no final answer to REGISTER',
+  invite: 'no answer to INVITE',
+  ring: 'INVITE is being tried, but nothing rings',
+  answer: 'rings, but is not answered',
+};
 
 /** `192.0.2.1:5060` or `192.0.2.1:5060 (pbx.example.com)` */
 export const describePeer = (peer: Peer): string =>
