@@ -29,6 +29,8 @@ const HOUSES: House[] = [
       'options.ts',
       'push-options.ts',
       'recorder-options.ts',
+      'hep-options.ts',
+      'hep-thread.ts',
       'explain.ts',
       'agent.ts',
       'runtime.ts',

@@ -175,6 +175,28 @@ export const agent: Page = {
             ],
           ],
         }),
+        series({
+          title: 'HEP',
+          description:
+            'Messages on their way to the HEP server, and those that it does not have: overwritten: it or the network is too slow, or away. Empty where there is none.',
+          width: 12,
+          unit: 'pps',
+          queries: [
+            [`sum by (agent) (rate(sipfleet_hep_messages_sent_total${here()}[5m]))`, '{{agent}} sent'],
+            [
+              `sum by (agent, reason) (rate(sipfleet_hep_messages_lost_total${here()}[5m]))`,
+              '{{agent}} lost: {{reason}}',
+            ],
+          ],
+        }),
+        statistic({
+          title: 'HEP server',
+          description: 'Agents that do not reach theirs.',
+          width: 4,
+          warn: [1, 1],
+          none: 'no HEP server',
+          queries: [[`sum(sipfleet_hep_connected${here()} == bool 0)`, 'without']],
+        }),
       ],
     },
   ],

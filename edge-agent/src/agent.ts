@@ -19,13 +19,16 @@ import { SnapshotStore } from './link/store.ts';
 import { Trust } from './link/trust.ts';
 import type { AgentOptions } from './options.ts';
 import type { Clock } from './ports.ts';
-import type { RecorderFlags } from './recorder-options.ts';
+import { type RecorderFlags, redactionOf } from './recorder-options.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import { readSnapshotFile } from './snapshot-file.ts';
 import { type AdminServer, type AgentStatus, createAdmin, listenAdmin } from './telemetry/admin.ts';
+import { Hep } from './telemetry/hep/hep.ts';
+import { hep } from './telemetry/hep/kept.ts';
+import { HepEncoder, type HepIdentity } from './telemetry/hep/packet.ts';
 import { AgentMetrics } from './telemetry/metrics.ts';
 import { type Pushes, startPushes } from './telemetry/push/pushes.ts';
-import { createRedactor } from './telemetry/recorder/redact.ts';
+import { createRedactor, createUserHash } from './telemetry/recorder/redact.ts';
 import { createMailboxes } from './transport/mailbox.ts';
 
 export const VERSION = packageJson.version;
@@ -55,6 +58,7 @@ export class Agent {
   #checkLink: CheckLink | undefined;
   #metrics: AgentMetrics | undefined;
   #pushes: Pushes | undefined;
+  #hep: Hep | undefined;
   /** Snapshot files that were refused. */
   #refused = 0;
   #closing: Promise<void> | undefined;
@@ -111,6 +115,8 @@ export class Agent {
       // Before the counters go.
       await this.#pushes?.close();
       await Promise.all([this.#admin?.close(), this.#runtime?.close()]);
+      // After the last message went out.
+      await this.#hep?.close();
     })();
     return this.#closing;
   }
@@ -126,13 +132,15 @@ export class Agent {
     const { workers: count, datapath, admin, recorder } = this.#options;
     this.#stop.signal.throwIfAborted();
     const log = this.#log;
+    const redaction = redactionOf(recorder);
     const runtime: Runtime = new Runtime({
       agent,
       delays: () => this.#metrics?.delays,
       workers: { count, mailboxes: createMailboxes(count), datapath, log, tapeBytes: recorder.recorderMemory },
       recorder: recorderOf(recorder),
+      planned: (plan, serial) => this.#hep?.use(plan, serial),
       health: {
-        probe: createProber(() => runtime.secrets),
+        probe: createProber(() => runtime.secrets, this.#options.hep && ((message) => this.#hep?.probe(message))),
         clock: CLOCK,
         random: Math.random,
         probed: (report) => this.#metrics?.probed(report),
@@ -144,15 +152,18 @@ export class Agent {
       },
     });
     this.#runtime = runtime;
+    this.#hep = this.#startHep(runtime, agent.number);
     const metrics = this.#newMetrics(runtime);
     this.#metrics = metrics;
     const app = createAdmin({
       metrics,
       calls: {
         recorder: () => runtime.watch.recorder,
-        explainCall: (call) => explainCall(runtime.workers.plan, call),
+        explainCall: (call) => explainCall(runtime.workers.plan, call, redaction),
         explainUser: (user, farm) => explainUser(runtime.workers.plan, user, farm),
         traffic: () => runtime.traffic(),
+        hep: (call) => hep(call, new HepEncoder(this.#hepIdentity(agent.number))),
+        hashed: createUserHash(redaction),
       },
       notReady: () => runtime.workers.notReady(),
       status: () => this.#status(runtime),
@@ -166,6 +177,24 @@ export class Agent {
     }
     await this.#startPushes(metrics);
     return runtime;
+  }
+
+  #startHep(runtime: Runtime, agent: number): Hep | undefined {
+    const { hep, recorder } = this.#options;
+    if (!hep) return undefined;
+    return new Hep({
+      address: hep.address,
+      identity: this.#hepIdentity(agent),
+      redaction: redactionOf(recorder),
+      tapes: runtime.workers.tapes,
+      script: new URL('./hep-thread.ts', import.meta.url),
+      log: this.#log.child({ room: 'hep' }),
+    });
+  }
+
+  #hepIdentity(agent: number): HepIdentity {
+    const { hep, name } = this.#options;
+    return { agent, name: this.#identity?.name ?? name, key: hep?.key ?? '' };
   }
 
   async #startPushes(metrics: AgentMetrics): Promise<void> {
@@ -202,6 +231,7 @@ export class Agent {
         link: () => this.#link?.status,
         calls: () => ({ farms: runtime.watch.calls.farms.list(), eventsLost: runtime.watch.lost }),
         pushes: () => this.#pushes?.views() ?? [],
+        hep: () => this.#hep?.view(),
       },
       { version: VERSION, node: process.version, datapath: this.#options.datapath },
       { agent: this.#identity?.name ?? this.#options.name, site: this.#identity?.site },
@@ -305,8 +335,7 @@ export class Agent {
 const KEPT = { bytes: 32 << 20, calls: 1000, perSecond: 20 } as const;
 
 function recorderOf(flags: RecorderFlags): NonNullable<RuntimeOptions['recorder']> {
-  const { recorderHide: headers, recorderHashUsers: hashUsers, recorderKey: key = '' } = flags;
-  const redact = createRedactor({ headers, hashUsers, key });
+  const redact = createRedactor(redactionOf(flags));
   return { ...KEPT, redact, slowAfter: flags.recorderSlow / 1000, sampled: flags.recorderSample };
 }
 

@@ -1,9 +1,9 @@
 import { explain } from './balancer/explain.ts';
 import type { FarmPlan, Plan } from './plan.ts';
 import type { Endpoint } from './ports.ts';
-import { wordsOf } from './sip/host.ts';
 import type { DecisionView } from './telemetry/admin-calls.ts';
-import type { KeptCall } from './telemetry/recorder/kept-call.ts';
+import { endOf, type KeptCall } from './telemetry/recorder/kept-call.ts';
+import type { Redaction } from './telemetry/recorder/redact.ts';
 
 /** Answers "why this backend" for the agent's local HTTP, by the plan that runs. */
 
@@ -22,19 +22,25 @@ export function explainUser(plan: Plan | undefined, user: string, farm: string |
   );
 }
 
-/** Where a kept call would go now, beside where it went then. */
-export function explainCall(plan: Plan | undefined, call: KeptCall): DecisionView[] {
+/** Where a kept call would go now, beside where it went then. `redaction`: of the recorder that kept it. */
+export function explainCall(plan: Plan | undefined, call: KeptCall, redaction: Redaction): DecisionView[] {
   const farm = plan?.farms.find(({ name }) => name === call.farm);
   const first = call.messages.find((m) => !m.sent);
   if (!plan || !farm || !first) return [];
-  const source = farm.backends.findIndex(({ name }) => name === first.backend);
-  const found = explain(farm, new Uint8Array(first.bytes), endpointOf(first.remote), source, seconds());
-  if (!found) return [];
   const went = [...new Set(call.messages.flatMap((m) => (m.sent && m.backend !== undefined ? [m.backend] : [])))];
   const request = first.bytes.toString('latin1').split(' SIP/2.0')[0] as string;
-  return [{ ...header(plan, farm), request, went, ...found }];
+  const view = { ...header(plan, farm), request, went };
+  if (isRedacted(farm, redaction)) {
+    const { strategy, key } = farm;
+    return [{ ...view, strategy, key: key.kind, bucket: null, candidates: [], notes: [UNKNOWN_KEY] }];
+  }
+  const source = farm.backends.findIndex(({ name }) => name === first.backend);
+  const found = explain(farm, new Uint8Array(first.bytes), endpointOf(first.remote), source, seconds());
+  return found ? [{ ...view, ...found }] : [];
 }
 
+const UNKNOWN_KEY =
+  'the recorder hides what the farm goes by: ask for the user itself, by sipfleet explain --user USER';
 const header = (plan: Plan, farm: FarmPlan) => ({ farm: farm.name, generation: plan.generation, etag: plan.etag });
 const seconds = (): number => Math.floor(Date.now() / 1000);
 
@@ -53,9 +59,14 @@ function requestFor(user: string, method: string, farm: FarmPlan): Uint8Array {
 }
 
 function endpointOf(text: string): Endpoint {
-  const colon = text.lastIndexOf(':');
-  const words = wordsOf(text.slice(0, colon).replace(/^\[|\]$/g, ''));
-  if (!words) return CLIENT;
-  const [ip0, ip1, ip2, ip3] = [...words] as [number, number, number, number];
-  return { ...CLIENT, ip0, ip1, ip2, ip3, port: Number(text.slice(colon + 1)) };
+  const { words, port } = endOf(text);
+  const [ip0, ip1, ip2, ip3] = words as [number, number, number, number];
+  return { ...CLIENT, ip0, ip1, ip2, ip3, port };
+}
+
+/** What the farm goes by is not in a kept message any more. */
+function isRedacted({ strategy, key: { kind, header } }: FarmPlan, { hashUsers, headers }: Redaction): boolean {
+  if (strategy !== 'hash') return false;
+  if (kind === 'header') return hashUsers || headers.includes(header);
+  return hashUsers && (kind === 'user' || kind === 'from-user');
 }

@@ -3,6 +3,7 @@ import { availableParallelism, hostname, networkInterfaces } from 'node:os';
 import { type PeerAgent, parseHostPort, parseIP, resourceName } from '@sipfleet/contract';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from './errors.ts';
+import { addHepOptions, type HepFlags, type HepOptions, hepOptionsOf } from './hep-options.ts';
 import { baseUrl } from './link/client.ts';
 import type { WorkerStart } from './ports.ts';
 import { addPushOptions, type PushFlags, pushOptionsOf } from './push-options.ts';
@@ -41,9 +42,11 @@ export interface AgentOptions {
   readonly recorder: RecorderFlags;
   /** Undefined: metrics are not pushed. */
   readonly push: PushOptions | undefined;
+  /** Undefined: nothing is sent to a HEP server. */
+  readonly hep: HepOptions | undefined;
 }
 
-interface Flags extends PushFlags, RecorderFlags {
+interface Flags extends PushFlags, RecorderFlags, HepFlags {
   controlPlane?: URL;
   joinToken?: string;
   iamJoin?: string;
@@ -121,6 +124,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     .allowExcessArguments(false);
   addPushOptions(command);
   addRecorderOptions(command);
+  addHepOptions(command);
   const flags = command.parse([...argv], { from: 'user' }).opts<Flags>();
   const { data, name, address, workers, admin, datapath, logLevel } = flags;
   const push = pushOptionsOf(flags);
@@ -133,6 +137,11 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     recorderSlow,
     ...(recorderKey && { recorderKey }),
   };
+  if (recorderHashUsers && !recorderKey)
+    throw new AgentError(
+      'USAGE',
+      '--recorder-hash-users: found no key; allowed: any secret text in SIPFLEET_RECORDER_KEY, the same on every agent',
+    );
   return Object.freeze({
     source: sourceOf(flags),
     data,
@@ -144,6 +153,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     logLevel,
     push,
     recorder,
+    hep: hepOptionsOf(flags, flags),
   });
 }
 

@@ -194,6 +194,15 @@ export interface AddressBlock {
   bits: number;
 }
 
+/** Told every SIP message that a probe of the agent's own sends or receives, in the clear. */
+export type ProbeTap = (message: {
+  transport: TransportName;
+  sent: boolean;
+  local: { address: string; port: number };
+  remote: { address: string; port: number };
+  bytes: Uint8Array;
+}) => void;
+
 /** Hands messages to the worker that owns a connection, through shared memory. */
 export interface Mailbox {
   /** Queues bytes for `connection` of `worker`. False: its box is full, dropped. */

@@ -17,6 +17,7 @@ export function collectGarbageAlone(): void {
 /** Nice values of Linux: threads have their own, and 0 as a process means the calling thread (setpriority(2)). */
 const CONTROL = 10;
 const DATA = 0;
+const COPY = 15;
 
 /** Called by the control thread once the data threads run; threads that it starts later would inherit it, see {@link takePrecedence}. */
 export function givePrecedence(): void {
@@ -26,6 +27,11 @@ export function givePrecedence(): void {
 /** Called by a data thread at its start: one that replaces a dead thread was started by a control thread that has given way. */
 export function takePrecedence(): void {
   tryPriority(DATA);
+}
+
+/** Called by a thread whose work may be left undone where cores are scarce: a copy of what passes for a HEP server. */
+export function giveWay(): void {
+  tryPriority(COPY);
 }
 
 /** Lowering is always allowed; raising again is not, without CAP_SYS_NICE: then it stays as it is, which costs delay and nothing else. */

@@ -1,5 +1,6 @@
 import { parseDuration } from '@sipfleet/contract';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Redaction } from './telemetry/recorder/redact.ts';
 
 /** What is kept of calls, and what of it may be seen. */
 export interface RecorderFlags {
@@ -37,7 +38,11 @@ export function addRecorderOptions(command: Command): Command {
         .argParser(names)
         .default([], 'none'),
     )
-    .option('--recorder-hash-users', 'replace users in URIs by a hash, keyed with SIPFLEET_RECORDER_KEY', false)
+    .option(
+      '--recorder-hash-users',
+      'replace users by a hash, keyed with SIPFLEET_RECORDER_KEY, and cross out their names',
+      false,
+    )
     .addOption(new Option('--recorder-key <text>', 'key of the hashes').env('SIPFLEET_RECORDER_KEY').hideHelp())
     .addOption(
       new Option(
@@ -53,6 +58,13 @@ export function addRecorderOptions(command: Command): Command {
         .default(5000, '5s'),
     );
 }
+
+/** What must not leave with a message, be it kept or sent to a HEP server. */
+export const redactionOf = (flags: RecorderFlags): Redaction => ({
+  headers: flags.recorderHide,
+  hashUsers: flags.recorderHashUsers,
+  key: flags.recorderKey ?? '',
+});
 
 function memory(text: string): number {
   const value = Number(text);

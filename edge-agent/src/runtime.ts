@@ -39,6 +39,8 @@ export interface RuntimeOptions {
   health: HealthPorts;
   /** What is kept of calls, and how; left out: nothing is recorded. */
   recorder?: Omit<NonNullable<WatchOptions['recorder']>, 'tapes'>;
+  /** Told which plan the data threads are about to run. */
+  planned?(plan: Plan, serial: number): void;
   /** Where the times of calls are handed in, once it is there. */
   delays?(): Delays | undefined;
 }
@@ -68,7 +70,10 @@ export class Runtime {
     this.#options = options;
     this.workers = new Workers({
       ...options.workers,
-      beforeCommit: (plan, serial) => this.watch.use(plan, serial),
+      beforeCommit: (plan, serial) => {
+        this.watch.use(plan, serial);
+        options.planned?.(plan, serial);
+      },
     });
     const { delays = () => undefined } = options;
     const { recorder } = options;

@@ -45,6 +45,8 @@ export interface BridgeOptions {
   towards?: 'udp' | 'tls';
   /** What the PBX's entry in the farm has besides. */
   backend?: Pick<FarmInput['backends'][number], 'tcpAbove'>;
+  /** Further options of the agent. */
+  more?: readonly string[];
 }
 
 /** Starts both; they end with the test. */
@@ -53,6 +55,7 @@ export async function startBridge({
   towards = 'udp',
   streams = {},
   backend = {},
+  more: options = [],
 }: BridgeOptions): Promise<Bridge> {
   const [pbxPort, pbxTls] = [await freePort(PBX), await freePort(PBX)];
   const tls = towards === 'tls' ? { port: pbxTls, ...pbxFiles(authority.issue(PBX)) } : undefined;
@@ -91,7 +94,7 @@ export async function startBridge({
     ],
     checks: [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
   };
-  const agent = await Agent.start({ host: loopback(AGENT), workers, farm, secrets });
+  const agent = await Agent.start({ host: loopback(AGENT), workers, farm, secrets, more: options });
   onTestFinished(() => agent.close());
 
   const target = (transport: LineTransport): LineTarget => ({

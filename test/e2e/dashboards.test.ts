@@ -207,6 +207,7 @@ test.skipIf(missingPeers().includes('prometheus'))(
     const cwd = await temporary();
     const prometheus = await Prometheus.start(cwd);
     const collector = await startCollector();
+    const homer = await startScripted(() => undefined);
     const [good, mute] = await Promise.all([
       startPbx({ host: A, port: 0 }),
       startPbx({ host: A, port: 0, mute: true }),
@@ -245,7 +246,7 @@ test.skipIf(missingPeers().includes('prometheus'))(
         '--admin',
         `${A}:0`,
       ],
-      ...['--workers', '1', '--push-interval', '1s'],
+      ...['--workers', '1', '--push-interval', '1s', '--hep', `udp://${A}:${homer}`],
       ...['--remote-write', `${prometheus.url}/api/v1/write`, '--otlp-metrics', collector.url],
     );
     await second.sees(/"msg":"ready"/);

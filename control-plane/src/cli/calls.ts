@@ -74,20 +74,22 @@ const rowOf =
     c.callId,
   ];
 
-/** `sipfleet ladder CALL-ID`: who said what to whom; with `full` the messages too, with `pcap` as a file for Wireshark. */
+/** `sipfleet ladder CALL-ID`: who said what to whom; with `full` the messages too, with `pcap` or `hep` as a file for Wireshark or a HEP server. */
 export async function ladder(
   agent: AgentHttp,
   callId: string,
-  { full, pcap }: { full?: boolean; pcap?: string },
+  { full, pcap, hep }: { full?: boolean; pcap?: string; hep?: string },
   io: Io,
 ): Promise<number> {
-  if (pcap === undefined) {
-    io.out(await agent.text(path(callId, full ? 'text' : 'ladder')));
-    return EXIT.ok;
+  const files = { pcap, hep };
+  for (const kind of ['pcap', 'hep'] as const) {
+    const name = files[kind];
+    if (name === undefined) continue;
+    const file = resolve(io.cwd, name);
+    await writeFile(file, await agent.bytes(path(callId, kind)), { mode: 0o600 });
+    io.out(`${file}\n`);
   }
-  const file = resolve(io.cwd, pcap);
-  await writeFile(file, await agent.bytes(path(callId, 'pcap')), { mode: 0o600 });
-  io.out(`${file}\n`);
+  if (pcap === undefined && hep === undefined) io.out(await agent.text(path(callId, full ? 'text' : 'ladder')));
   return EXIT.ok;
 }
 

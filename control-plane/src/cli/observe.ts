@@ -35,6 +35,7 @@ export function addObservers(program: Command, io: Io, done: Done): void {
     .argument('<call-id>', 'see sipfleet calls')
     .option('--full', 'with the messages themselves')
     .option('--pcap <file>', 'write them to a capture file for Wireshark instead')
+    .option('--hep <file>', 'write them as HEPv3 packets, to be played into a HEP server: nc homer 9060 < FILE')
     .addOption(admin())
     .addHelpText(
       'after',

@@ -3,7 +3,7 @@ import { acceptsCode, type Check, callOf, forBackend } from '@sipfleet/contract'
 import type { AudioBounds } from '../media/quality.ts';
 import { SAMPLES } from '../media/samples.ts';
 import { melody } from '../media/tone.ts';
-import type { Secrets } from '../ports.ts';
+import type { ProbeTap, Secrets } from '../ports.ts';
 import { placeCall, register } from './call/call.ts';
 import type { ProbeOptions } from './call/options.ts';
 import type { CallResult } from './call/result.ts';
@@ -11,14 +11,14 @@ import { hostPort, type ProbeOutcome, type Prober, type ProbeTarget } from './pr
 
 /** `register`: the credentials of the check register at the backend, and are taken back. */
 export function createRegisterProber(secrets: () => Secrets): Prober {
-  return async (target, signal) => {
+  return async (target, signal, tap) => {
     const { check } = target;
     const credentials = credentialsOf(check, secrets());
     if (typeof credentials === 'string') return inconclusive(credentials);
     const from = forBackend(check.from ?? `sip:${encodeURIComponent(credentials?.username ?? '')}@HOST`, target);
     const registrar = hostPort(target);
     const result = await register(
-      { ...common(target), from, registrar, proxy: registrar, ...(credentials && { credentials }) },
+      { ...common(target, tap), from, registrar, proxy: registrar, ...(credentials && { credentials }) },
       signal,
     );
     return outcomeOf(result, check);
@@ -27,7 +27,7 @@ export function createRegisterProber(secrets: () => Secrets): Prober {
 
 /** `call`: the article's check_sip. HOST and PORT become the backend's, and all goes to the backend unless the call names a proxy. */
 export function createCallProber(secrets: () => Secrets): Prober {
-  return async (target, signal) => {
+  return async (target, signal, tap) => {
     const { check } = target;
     const credentials = credentialsOf(check, secrets());
     if (typeof credentials === 'string') return inconclusive(credentials);
@@ -36,7 +36,7 @@ export function createCallProber(secrets: () => Secrets): Prober {
     const answerMs = Math.min(target.timeoutMs, call.timeout === undefined ? target.timeoutMs : call.timeout * 1000);
     const result = await placeCall(
       {
-        ...common(target),
+        ...common(target, tap),
         timeoutMs: answerMs,
         from: filled(call.from),
         to: filled(call.to),
@@ -53,11 +53,12 @@ export function createCallProber(secrets: () => Secrets): Prober {
   };
 }
 
-function common(target: ProbeTarget): Omit<ProbeOptions, 'from'> {
+function common(target: ProbeTarget, tap: ProbeTap | undefined): Omit<ProbeOptions, 'from'> {
   const { timeoutMs, transport, localAddress } = target;
   // A standby does not hold the listener's address yet; it still has to know which backends live.
   const leg = isOwn(localAddress) ? { leg: localAddress.includes(':') ? `[${localAddress}]` : localAddress } : {};
-  return { timeoutMs, deadlineMs: timeoutMs, transport, ...leg, ...(transport === 'tls' && { tls: tlsOf(target) }) };
+  const tls = transport === 'tls' && { tls: tlsOf(target) };
+  return { timeoutMs, deadlineMs: timeoutMs, transport, ...leg, ...tls, ...(tap && { tap }) };
 }
 
 function tlsOf({ tls }: ProbeTarget): NonNullable<ProbeOptions['tls']> {

@@ -64,9 +64,13 @@ const headOf = (text: string): string => {
 /** Cuts the messages of a stream by their Content-Length (RFC 3261 §18.3) and looks for the final response among them. */
 export class StreamAnswers {
   readonly #branch: string;
+  readonly #saw: (message: Buffer) => void;
   #buffered = '';
-  constructor(branch: string) {
+
+  /** `saw`: told every message; of a final response as much as was needed of it. */
+  constructor(branch: string, saw: (message: Buffer) => void = () => {}) {
     this.#branch = branch;
+    this.#saw = saw;
   }
 
   /** Characters held back because their message is not complete. */
@@ -82,11 +86,14 @@ export class StreamAnswers {
       const end = this.#buffered.indexOf('\r\n\r\n');
       if (end < 0) return undefined;
       const head = this.#buffered.slice(0, end);
+      const length = Number(/^(?:content-length|l)[ \t]*:[ \t]*(\d{1,6})[ \t]*$/im.exec(head)?.[1] ?? 0);
+      const message = this.#buffered.slice(0, end + 4 + length);
       const answer = readAnswer(Buffer.from(head, 'latin1'), this.#branch);
       // The start line and headers suffice: a final response's body is of no interest and is not waited for.
-      if (answer && answer.status >= 200) return answer;
-      const length = Number(/^(?:content-length|l)[ \t]*:[ \t]*(\d{1,6})[ \t]*$/im.exec(head)?.[1] ?? 0);
-      if (this.#buffered.length < end + 4 + length) return undefined;
+      const final = answer !== undefined && answer.status >= 200;
+      if (!final && this.#buffered.length < end + 4 + length) return undefined;
+      this.#saw(Buffer.from(message, 'latin1'));
+      if (final) return answer;
       this.#buffered = this.#buffered.slice(end + 4 + length).replace(/^[\r\n]+/, '');
     }
   }

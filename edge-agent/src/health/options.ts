@@ -3,6 +3,7 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import tls from 'node:tls';
 import { acceptsCode } from '@sipfleet/contract';
+import type { ProbeTap } from '../ports.ts';
 import { type Answer, isIPv6, OPTIONS_LIMIT, optionsRequest, readAnswer, StreamAnswers } from './options-message.ts';
 import { describe, inSeconds, type ProbeOutcome, type ProbeTarget } from './probe.ts';
 
@@ -18,7 +19,7 @@ const NOT_SERVING = new Set([408, 503]);
  *
  * @example await probeOptions({ address: '10.0.0.11', port: 5060, transport: 'udp', localAddress: '10.0.1.5', timeoutMs: 2000 })
  */
-export function probeOptions(target: ProbeTarget, signal?: AbortSignal): Promise<ProbeOutcome> {
+export function probeOptions(target: ProbeTarget, signal?: AbortSignal, tap?: ProbeTap): Promise<ProbeOutcome> {
   return new Promise((resolve) => {
     let cleanup = (): void => {};
     let finished = false;
@@ -41,7 +42,11 @@ export function probeOptions(target: ProbeTarget, signal?: AbortSignal): Promise
     const failed = (error: unknown): void =>
       finish({ result: 'failure', phase: 'connect', evidence: describe(error as Error) });
     try {
-      cleanup = probe(target, target.localAddress, { final: (answer) => finish(outcomeOf(answer, target)), failed });
+      cleanup = probe(target, target.localAddress, {
+        final: (answer) => finish(outcomeOf(answer, target)),
+        failed,
+        saw: sighting(target, tap),
+      });
     } catch (error) {
       failed(error);
     }
@@ -51,6 +56,13 @@ export function probeOptions(target: ProbeTarget, signal?: AbortSignal): Promise
 interface Callbacks {
   final(answer: Answer): void;
   failed(error: NodeJS.ErrnoException): void;
+  /** A message was sent or received by the socket with this address. */
+  saw(sent: boolean, local: { address: string; port: number }, bytes: Uint8Array): void;
+}
+
+function sighting({ transport, address, port }: ProbeTarget, tap: ProbeTap | undefined): Callbacks['saw'] {
+  if (!tap) return () => {};
+  return (sent, local, bytes) => tap({ transport, sent, local, remote: { address, port }, bytes });
 }
 
 function outcomeOf(answer: Answer, { check }: ProbeTarget): ProbeOutcome {
@@ -78,6 +90,7 @@ function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Cal
   const send = (request: Uint8Array, wait: number): void => {
     if (closed) return;
     socket.send(request);
+    on.saw(true, socket.address(), request);
     retransmit = setTimeout(() => send(request, Math.min(wait * 2, T2)), wait);
   };
   socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -88,6 +101,7 @@ function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Cal
     closeSuccessor = probeUdp(target, undefined, on);
   });
   socket.on('message', (bytes) => {
+    on.saw(false, socket.address(), bytes);
     const answer = readAnswer(bytes, branch);
     if (answer && answer.status >= 200) on.final(answer);
   });
@@ -102,7 +116,7 @@ function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Cal
 
 function probeStream(target: ProbeTarget, localAddress: string | undefined, on: Callbacks): () => void {
   const branch = newBranch();
-  const answers = new StreamAnswers(branch);
+  let answers = new StreamAnswers(branch);
   let closeSuccessor: (() => void) | undefined;
   const { address: host, port } = target;
   const where = { host, port, ...(localAddress === undefined ? {} : { localAddress }) };
@@ -113,7 +127,10 @@ function probeStream(target: ProbeTarget, localAddress: string | undefined, on: 
   };
   socket.on(target.transport === 'tls' ? 'secureConnect' : 'connect', () => {
     const own = { address: socket.localAddress as string, port: socket.localPort as number };
-    socket.write(optionsRequest(target, own, branch));
+    const request = optionsRequest(target, own, branch);
+    socket.write(request);
+    on.saw(true, own, request);
+    answers = new StreamAnswers(branch, (message) => on.saw(false, own, message));
   });
   socket.on('data', (bytes) => {
     const final = answers.add(bytes);

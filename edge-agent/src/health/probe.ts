@@ -1,5 +1,5 @@
 import type { Check } from '@sipfleet/contract';
-import type { TlsClientOptions } from '../ports.ts';
+import type { ProbeTap, TlsClientOptions } from '../ports.ts';
 import type { Phase } from './call/result.ts';
 import type { ProbeResult } from './verdict.ts';
 
@@ -29,7 +29,7 @@ export interface ProbeOutcome {
 }
 
 /** One way to probe. Never rejects; ends within `target.timeoutMs`, earlier when the signal says so. */
-export type Prober = (target: ProbeTarget, signal: AbortSignal) => Promise<ProbeOutcome>;
+export type Prober = (target: ProbeTarget, signal: AbortSignal, tap?: ProbeTap) => Promise<ProbeOutcome>;
 
 const ERRORS: Record<string, string> = {
   ECONNREFUSED: 'connection refused',

@@ -1,5 +1,5 @@
 import type { CheckType } from '@sipfleet/contract';
-import type { Secrets } from '../ports.ts';
+import type { ProbeTap, Secrets } from '../ports.ts';
 import { GRACE_MS } from './call/options.ts';
 import { probeTcp, probeTls } from './connect.ts';
 import { createCallProber, createRegisterProber } from './dummy-call.ts';
@@ -11,8 +11,8 @@ const BACKSTOP_MS = 250;
 /** What a probe has that is stopped: a call says BYE, a registration is taken back. */
 const WAY_OUT_MS = GRACE_MS + BACKSTOP_MS;
 
-/** One prober for all types of checks. Whatever a type's prober does, an outcome is there in time, and never a rejection. */
-export function createProber(secrets: () => Secrets): Prober {
+/** One prober for all types of checks. Whatever a type's prober does, an outcome is there in time, and never a rejection. `tap` sees its SIP messages. */
+export function createProber(secrets: () => Secrets, tap?: ProbeTap): Prober {
   const probers: Record<CheckType, Prober> = {
     options: probeOptions,
     tcp: probeTcp,
@@ -20,7 +20,8 @@ export function createProber(secrets: () => Secrets): Prober {
     register: createRegisterProber(secrets),
     call: createCallProber(secrets),
   };
-  return (target, signal) => hardDeadline((stop) => probers[target.check.type](target, stop), target.timeoutMs, signal);
+  return (target, signal) =>
+    hardDeadline((stop) => probers[target.check.type](target, stop, tap), target.timeoutMs, signal);
 }
 
 /**

@@ -174,7 +174,8 @@ test('a lost push socket is opened again, and what was missed is asked for', asy
   await link.start();
   await expect.poll(() => plane.sockets.size, SOON).toBe(1);
   for (const socket of plane.sockets) socket.terminate();
-  await expect.poll(() => link.status.connected, SOON).toBe(false);
+  // It may be open again before anybody looks.
+  await expect.poll(() => !link.status.connected || link.status.reconnects > 0, SOON).toBe(true);
   plane.publish(snapshotOf(2));
   await expect.poll(generations, SOON).toEqual([1, 2]);
   await expect.poll(() => link.status, SOON).toMatchObject({ connected: true, reconnects: 1, target: 2 });

@@ -44,6 +44,10 @@ export interface CallSource {
   explainCall(call: KeptCall): DecisionView[];
   explainUser(user: string, farm: string | undefined): DecisionView[];
   traffic(): readonly object[];
+  /** A kept call as HEP packets. */
+  hep(call: KeptCall): Buffer;
+  /** A user as it stands in kept messages. */
+  hashed(user: string): string;
 }
 
 const MOST = 500;
@@ -53,11 +57,12 @@ export function addCallRoutes(app: Hono, source: CallSource): void {
   const recorder = () => source.recorder();
   app.get('/v1/calls', (c) => {
     const failed = c.req.query('failed') !== undefined;
-    const user = c.req.query('user');
+    const asked = c.req.query('user');
+    const user = asked && inMessages(asked, source.hashed);
     const calls = (recorder()?.list() ?? [])
       .filter((call) => !failed || call.reasons.some((reason) => reason !== 'sampled'))
       .map(summaryOf)
-      .filter(({ from, to }) => user === undefined || isUser(from, user) || isUser(to, user));
+      .filter(({ from, to }) => !user || isUser(from, user) || isUser(to, user));
     return c.json({ recording: recorder() !== undefined, calls: calls.slice(0, MOST) });
   });
   app.get('/v1/traffic', (c) => c.json(source.traffic()));
@@ -66,7 +71,7 @@ export function addCallRoutes(app: Hono, source: CallSource): void {
     if (!user) return c.json({ error: 'user: missing; allowed: the user part of a URI, or user@domain' }, 400);
     return c.json(source.explainUser(user, c.req.query('farm')));
   });
-  app.get('/v1/calls/:callId/:as{ladder|text|pcap|explain}?', (c) => {
+  app.get('/v1/calls/:callId/:as{ladder|text|pcap|hep|explain}?', (c) => {
     const call = recorder()?.find(c.req.param('callId'));
     if (call === undefined) return c.json({ error: 'no such call is kept' }, 404);
     switch (c.req.param('as')) {
@@ -78,10 +83,18 @@ export function addCallRoutes(app: Hono, source: CallSource): void {
         return c.json(source.explainCall(call));
       case 'pcap':
         return c.body(new Uint8Array(pcap(call)), 200, { 'content-type': 'application/vnd.tcpdump.pcap' });
+      case 'hep':
+        return c.body(new Uint8Array(source.hep(call)), 200, { 'content-type': 'application/octet-stream' });
       default:
         return c.json({ ...summaryOf(call), log: call.messages.map(messageOf) });
     }
   });
+}
+
+/** A user, or a URI that holds one, with the user as it stands in kept messages. */
+function inMessages(asked: string, hashed: (user: string) => string): string {
+  const [, scheme, user, rest] = /^(sips?:)([^@;]+)(@.*)$/i.exec(asked) ?? [];
+  return user === undefined ? hashed(asked) : `${scheme}${hashed(user)}${rest}`;
 }
 
 const messageOf = (m: KeptCall['messages'][number]) => ({

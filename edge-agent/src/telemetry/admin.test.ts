@@ -13,7 +13,14 @@ const source = (notReady?: string): AdminSource => ({
   metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', render: async () => 'a 1\n' },
   notReady: () => notReady,
   status: () => STATUS,
-  calls: { recorder: () => undefined, explainCall: () => [], explainUser: () => [], traffic: () => [] },
+  calls: {
+    recorder: () => undefined,
+    explainCall: () => [],
+    explainUser: () => [],
+    traffic: () => [],
+    hep: () => Buffer.alloc(0),
+    hashed: (user) => user,
+  },
 });
 
 let server: AdminServer | undefined;

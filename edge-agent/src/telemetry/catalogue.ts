@@ -316,6 +316,27 @@ export const CATALOGUE = {
     labels: ['exporter'],
     unit: 'seconds',
   },
+  hepSent: {
+    name: 'sipfleet_hep_messages_sent_total',
+    type: 'counter',
+    help: 'SIP messages handed to the network on their way to the HEP server. Absent where there is none.',
+    labels: [],
+    unit: '1',
+  },
+  hepLost: {
+    name: 'sipfleet_hep_messages_lost_total',
+    type: 'counter',
+    help: 'SIP messages that the HEP server does not have: overwritten on the tape before they could be sent, too long for HEP, send_failed (the network refused them), or busy (a probe, while nothing could be sent).',
+    labels: ['reason'],
+    unit: '1',
+  },
+  hepOpen: {
+    name: 'sipfleet_hep_connected',
+    type: 'gauge',
+    help: '1 while there is a way to the HEP server: a connection, or with UDP nothing that speaks against one. Absent where there is none.',
+    labels: [],
+    unit: '1',
+  },
   workers: {
     name: 'sipfleet_workers',
     type: 'gauge',

@@ -99,6 +99,7 @@ function metricsOf(more: Partial<MetricsSource> = {}, identity?: Identity): Agen
       link: () => undefined,
       calls: () => ({ farms: [], eventsLost: 0 }),
       pushes: () => [],
+      hep: () => undefined,
       ...more,
     },
     { version: '1.2.3', node: 'v24', datapath: 'auto' },
@@ -137,6 +138,7 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
         lastTaken: 1000,
       },
     ],
+    hep: () => ({ sent: 5, lost: { overwritten: 1, too_long: 0, send_failed: 0, busy: 0 }, open: true }),
   });
   metrics.delays.registration('pbx', 0.1);
   metrics.delays.sessionRequest('pbx', 'client', 'success', 0.1);

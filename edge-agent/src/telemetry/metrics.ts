@@ -5,6 +5,7 @@ import type { Delays } from './calls/delays.ts';
 import type { FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
 import { CALL_METRICS } from './catalogue-calls.ts';
+import type { HepView } from './hep/hep.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
 import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS, REFUSALS, WORKER_STATES } from './slab.ts';
@@ -26,6 +27,8 @@ export interface MetricsSource {
   calls(): { farms: readonly FarmCalls[]; eventsLost: number };
   /** None where nothing is pushed. */
   pushes(): readonly ExporterView[];
+  /** Undefined where nothing is sent to a HEP server. */
+  hep(): HepView | undefined;
 }
 
 /** A health check's probe, with the phases that it went through. */
@@ -172,6 +175,7 @@ export class AgentMetrics {
       () => this.#collectSignals(),
       () => this.#collectAgent(totals),
       () => this.#collectPushes(),
+      () => this.#collectHep(),
     ];
   }
 
@@ -345,6 +349,13 @@ export class AgentMetrics {
     for (const { name, spoolBytes } of pushes) gauge.set({ exporter: name }, spoolBytes);
     for (const { name, lastTaken } of pushes)
       if (lastTaken !== undefined) this.#metric<Gauge>('pushLastTaken').set({ exporter: name }, lastTaken / 1000);
+  }
+
+  #collectHep(): void {
+    const hep = this.#source.hep();
+    this.#fill('hepSent', hep ? [[{}, hep.sent]] : []);
+    this.#fill('hepLost', hep ? Object.entries(hep.lost).map(([reason, n]) => [{ reason }, n]) : []);
+    this.#set('hepOpen', hep && Number(hep.open));
   }
 
   #collectAgent({ drops, local, refused, states }: Totals): void {

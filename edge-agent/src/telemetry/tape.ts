@@ -6,6 +6,7 @@ import { gather } from '../transport/gather.ts';
  * the oldest. Writing is a copy of bytes; nothing is parsed, nothing waits, and nobody who reads can hold the writer up.
  *
  *   ints    0  head: records written       16  tail: the oldest record that is still there; both since the start, modulo 2^32
+ *          24  how many writers began, one after the other
  *   bytes 128  the index, 16 bytes for each record in turn: its call (a float), and its place in units of 8 bytes. It is read through at every
  *              look for a few calls; the records themselves, far apart in memory, are not.
  *   then       the records, each one piece and aligned to 8 bytes:
@@ -16,6 +17,7 @@ import { gather } from '../transport/gather.ts';
  */
 const HEAD = 0;
 const TAIL = 16;
+const WRITERS = 24;
 const FIRST = 128;
 const ENTRY = 16;
 const HEADER = 56;
@@ -87,6 +89,7 @@ export class TapeWriter {
     this.#now = now;
     // Where a thread died nobody knows what it was writing: the tape starts anew, at a distance that no reader takes for its own.
     this.#head = this.#tail = (Atomics.load(marks, HEAD) + entries) | 0;
+    Atomics.add(marks, WRITERS, 1);
     Atomics.store(marks, TAIL, this.#tail);
     Atomics.store(marks, HEAD, this.#head);
   }
@@ -165,14 +168,28 @@ export class TapeWriter {
 export class TapeReader {
   readonly #tape: ReturnType<typeof partsOf>;
   readonly #record = {} as TapeRecord;
+  /** Writers that have begun, as far as {@link missed} knows. */
+  #writers: number;
 
   constructor(tape: SharedArrayBuffer) {
     this.#tape = partsOf(tape);
+    this.#writers = Atomics.load(this.#tape.marks, WRITERS);
   }
 
   /** Where the next record will stand: `since` of a scan that wants only what is new. */
   get head(): number {
     return Atomics.load(this.#tape.marks, HEAD);
+  }
+
+  /** How many records from `since` on are gone. For a reader that wants all of them, and asks before every scan. */
+  missed(since: number): number {
+    const { marks, entries } = this.#tape;
+    const gone = (Atomics.load(marks, TAIL) - since) | 0;
+    if (gone <= 0) return 0;
+    // Each writer begins at a distance from the one before, where there never was anything.
+    const began = Atomics.load(marks, WRITERS) - this.#writers;
+    this.#writers += began;
+    return Math.max(0, gone - began * entries);
   }
 
   /**

@@ -21,6 +21,7 @@ export interface Identity {
   user: string;
   authenticator: Authenticator;
   trace: ProbeOptions['trace'];
+  tap: ProbeOptions['tap'];
 }
 
 type Where = { address: string; port: number } | undefined;
@@ -131,8 +132,9 @@ export class UserAgent {
 
   send(message: SipMessage, to?: Where): void {
     const { peer } = this.#channel;
-    this.#trace('>', message, to ?? peer);
-    this.#channel.send(message.toBytes(), to);
+    const bytes = message.toBytes();
+    this.#trace('>', message, bytes, to ?? peer);
+    this.#channel.send(bytes, to);
   }
 
   /** Nothing is sent or heard from now on. Safe to call twice. */
@@ -146,16 +148,19 @@ export class UserAgent {
     const message = SipMessage.parse(bytes);
     if (!message) return;
     this.heard = true;
-    this.#trace('<', message);
+    this.#trace('<', message, bytes);
     if (!message.isRequest) return this.#transactions.receive(message);
     this.#incoming.receive(message, (response) => {
-      this.#trace('>', response);
-      reply(response.toBytes());
+      const answer = response.toBytes();
+      this.#trace('>', response, answer);
+      reply(answer);
     });
   }
 
-  #trace(direction: '>' | '<', message: SipMessage, at: { address: string; port: number } = this.peer): void {
+  #trace(direction: '>' | '<', message: SipMessage, bytes: Uint8Array, at: NonNullable<Where> = this.peer): void {
     this.identity.trace?.(direction, hostPort(at.address, at.port), redact(message));
+    const { transport, local } = this.#channel;
+    this.identity.tap?.({ transport, sent: direction === '>', local, remote: at, bytes });
   }
 
   #failed(fault: ProbeFault): void {

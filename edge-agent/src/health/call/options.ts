@@ -1,4 +1,5 @@
 import type { AudioBounds } from '../../media/quality.ts';
+import type { ProbeTap } from '../../ports.ts';
 
 export type ProbeTransport = 'udp' | 'tcp' | 'tls' | 'ws';
 
@@ -25,6 +26,8 @@ export interface ProbeOptions {
   deadlineMs?: number;
   /** Told every message sent (`>`) and received (`<`), credentials blotted out. */
   trace?: (direction: '>' | '<', peer: string, message: string) => void;
+  /** Told the same with nothing blotted out. */
+  tap?: ProbeTap;
 }
 
 export type RegisterOptions = ProbeOptions;

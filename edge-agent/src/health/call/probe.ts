@@ -65,7 +65,8 @@ export class Probe {
     const same = this.#agents.find(({ peer: other }) => other.address === peer.address && other.port === peer.port);
     if (same) return same;
     const leg = this.#plan.leg ?? ownLeg(this.#plan.from.host, peer.address);
-    const identity = { user, authenticator, trace: this.#options.trace };
+    const { trace, tap } = this.#options;
+    const identity = { user, authenticator, trace, tap };
     const settings = { ...(leg ? { leg } : {}), tls: this.#options.tls ?? {} };
     const agent = await UserAgent.open(peer, settings, identity, this.#incoming, signal);
     this.#agents.push(agent);

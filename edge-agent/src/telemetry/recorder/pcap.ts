@@ -1,5 +1,4 @@
-import { wordsOf } from '../../sip/host.ts';
-import type { KeptCall, KeptMessage } from './kept-call.ts';
+import { endOf, type KeptCall, type KeptMessage } from './kept-call.ts';
 
 /** Packets that begin with their IP header. */
 const LINKTYPE_RAW = 101;
@@ -24,7 +23,7 @@ export function pcap(call: KeptCall): Buffer {
 
 function packet(message: KeptMessage): Buffer {
   const [from, to] = message.sent ? [message.local, message.remote] : [message.remote, message.local];
-  const datagram = ipPacket(endOf(from), endOf(to), message.bytes.subarray(0, LONGEST));
+  const datagram = ipPacket(packetEnd(from), packetEnd(to), message.bytes.subarray(0, LONGEST));
   const record = Buffer.alloc(16);
   const micros = Math.round(message.at * 1000);
   record.writeUInt32LE(Math.floor(micros / 1e6), 0);
@@ -40,15 +39,13 @@ interface End {
   v4: boolean;
 }
 
-/** `10.0.0.1:5060`, `[2001:db8::1]:5060` */
-function endOf(text: string): End {
-  const colon = text.lastIndexOf(':');
-  const words = wordsOf(text.slice(0, colon).replace(/^\[|\]$/g, '')) ?? new Uint32Array([0, 0, 0xffff, 0]);
+function packetEnd(text: string): End {
+  const { words, port } = endOf(text);
   const bytes = Buffer.alloc(16);
   for (const [i, word] of words.entries()) bytes.writeUInt32BE(word, i * 4);
 
   const v4 = words[0] === 0 && words[1] === 0 && words[2] === 0xffff;
-  return { address: v4 ? bytes.subarray(12) : bytes, port: Number(text.slice(colon + 1)), v4 };
+  return { address: v4 ? bytes.subarray(12) : bytes, port, v4 };
 }
 
 function ipPacket(from: End, to: End, payload: Buffer): Buffer {
