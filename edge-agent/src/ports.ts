@@ -55,8 +55,11 @@ export interface UdpEvents {
   handler: MessageHandler;
   /** A batch has been handed over; what it queued is sent next. */
   batchEnded(): void;
-  /** A turn of the event loop has emptied a socket, or taken all that it may of it and left more. Where that is known. */
-  turnEnded(left: boolean): void;
+  /**
+   * A batch came out of a socket, or there was nothing in it: for how many milliseconds the oldest of it had stood there, and how many datagrams
+   * the kernel has dropped since the last one because the socket was full. Where that is known.
+   */
+  waited(milliseconds: number, dropped: number): void;
 }
 
 /** Every UDP socket of one worker. Two implementations: `recvmmsg`/`sendmmsg` through FFI, and `dgram`. */
@@ -94,6 +97,8 @@ export interface TransportCounts {
   overBudget: number;
   /** Datagrams longer than the receive buffer (MSG_TRUNC), and stream messages over the size limit. */
   oversized: number;
+  /** Datagrams that the kernel dropped because the socket was full. FFI only. */
+  receiveDropped: number;
   receivedBytes: number;
   sentBytes: number;
 }

@@ -57,7 +57,7 @@ interface Running {
 const open = new OpenConnections(start.openConnections);
 open.clear(start.index);
 const counts = createCounts();
-const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters, onTurnEnd });
+const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters, onWaited });
 const streams = createStreamTransport({
   kind: start.datapath,
   handler: receive,
@@ -137,9 +137,8 @@ function lost(to: Endpoint, refused: boolean): void {
   });
 }
 
-function onTurnEnd(left: boolean): void {
-  if (left) overload.saturated(performance.now());
-  else overload.drained(performance.now());
+function onWaited(milliseconds: number, dropped: number): void {
+  overload.waited(performance.now(), milliseconds, dropped);
 }
 
 /** What other data threads want: mostly between two batches of our own, woken for it where none comes. */

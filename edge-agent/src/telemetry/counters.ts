@@ -28,6 +28,7 @@ export class SlabCounters {
   #oversized = -1;
   #sendDropped = -1;
   #overBudget = -1;
+  #receiveDropped = 0;
   /** What of a listener's own counts is already in here. */
   readonly #taken = new Map<number, ConnectionCounts>();
 
@@ -85,10 +86,12 @@ export class SlabCounters {
       this.#add(DROP.oversized, counts.oversized - this.#oversized);
       this.#add(DROP.send_failed, counts.sendDropped - this.#sendDropped);
       this.#add(DROP.queue_budget, counts.overBudget - this.#overBudget);
+      this.#add(DROP.receive_buffer, counts.receiveDropped - this.#receiveDropped);
     }
     this.#oversized = counts.oversized;
     this.#sendDropped = counts.sendDropped;
     this.#overBudget = counts.overBudget;
+    this.#receiveDropped = counts.receiveDropped;
   }
 
   /** Notes how the worker is now. */

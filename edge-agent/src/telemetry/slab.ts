@@ -22,6 +22,7 @@ export const DROP_REASONS = [
   'internal',
   'overload',
   'queue_budget',
+  'receive_buffer',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 /** `DROP.malformed` → its index. */

@@ -57,5 +57,8 @@ function setOptions(libc: Libc, fd: number, transport: 'udp' | 'tcp', v4: boolea
   }
   // Never IP_RECVERR here: libuv reads this fd too, and Node 24 aborts on what it then gets (UDPWrap::OnRecv).
   if (!set(LINUX.SOL_SOCKET, LINUX.SO_RCVBUFFORCE, BUFFER_BYTES)) set(LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, BUFFER_BYTES);
+  // How long datagrams stood in the socket, and how many found it full: what overload control goes by.
+  set(LINUX.SOL_SOCKET, LINUX.SO_TIMESTAMPNS, 1);
+  set(LINUX.SOL_SOCKET, LINUX.SO_RXQ_OVFL, 1);
   if (!set(LINUX.SOL_SOCKET, LINUX.SO_SNDBUFFORCE, BUFFER_BYTES)) set(LINUX.SOL_SOCKET, LINUX.SO_SNDBUF, BUFFER_BYTES);
 }

@@ -143,6 +143,7 @@ export class FfiUdpTransport implements UdpTransport {
     do {
       if (socket.closed) return this.flush();
       count = receive.receive(socket.fd);
+      this.#tellWait(socket, count);
       for (let i = 0; i < count; i++) {
         receive.source(i, this.#from);
         this.#deliver(socket, receive.start(i), receive.length(i), receive.truncated(i));
@@ -150,9 +151,19 @@ export class FfiUdpTransport implements UdpTransport {
       this.#endBatch();
       this.#budget -= count;
     } while (count === BATCH && this.#budget > 0);
-    this.#events.turnEnded(count === BATCH);
     // Refilled only once it is used up: setImmediate on every burst would cost more than it guards.
     if (this.#budget <= 0) setImmediate(this.#refill);
+  }
+
+  #tellWait(socket: FfiUdpSocket, count: number): void {
+    const { arrived, overflown } = this.#receive;
+    let dropped = 0;
+    if (count > 0 && overflown !== 0) {
+      dropped = (overflown - socket.overflown) >>> 0;
+      socket.overflown = overflown;
+      this.#counts.receiveDropped += dropped;
+    }
+    this.#events.waited(count > 0 && arrived > 0 ? Math.max(0, Date.now() - arrived) : 0, dropped);
   }
 
   #endBatch(): void {
@@ -179,6 +190,8 @@ class FfiUdpSocket implements UdpSocket {
   readonly fd: number;
   listener: number;
   closed = false;
+  /** The last of {@link ReceiveBatch.overflown}. */
+  overflown = 0;
   readonly #transport: FfiUdpTransport;
   readonly #readiness: Socket;
   readonly #v4: boolean;

@@ -15,8 +15,8 @@ export interface UdpTransportOptions {
   counts?: TransportCounts;
   /** After the handler has had a batch, before what it queued is sent: the time to queue what else is to go out. */
   onBatchEnd?: () => void;
-  /** A turn of the event loop has emptied a socket, or (`left`) taken all that it may and left more. FFI only. */
-  onTurnEnd?: (left: boolean) => void;
+  /** See {@link UdpEvents.waited}. FFI only. */
+  onWaited?: UdpEvents['waited'];
   /** Longer datagrams are counted as oversized and not delivered. */
   maxDatagram?: number;
 }
@@ -33,10 +33,10 @@ export function createUdpTransport(options: UdpTransportOptions): UdpTransport {
     kind,
     counts = createCounts(),
     onBatchEnd = () => {},
-    onTurnEnd = () => {},
+    onWaited = () => {},
     maxDatagram = LONGEST_DATAGRAM,
   } = options;
-  const events: UdpEvents = { handler: options.handler, batchEnded: onBatchEnd, turnEnded: onTurnEnd };
+  const events: UdpEvents = { handler: options.handler, batchEnded: onBatchEnd, waited: onWaited };
   if (kind === 'dgram') return new DgramUdpTransport(events, counts, maxDatagram);
   const libc = loadLibc();
   if (libc) return new FfiUdpTransport(libc, events, counts, maxDatagram);
