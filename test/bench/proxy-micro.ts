@@ -1,35 +1,44 @@
 import { hrtime } from 'node:process';
+import type { Segments } from '../../edge-agent/src/ports.ts';
+import { Exchanges } from '../../edge-agent/src/proxy/exchange.ts';
 import { createFlows, Flows } from '../../edge-agent/src/proxy/flows.ts';
 import { createPeers, Peers } from '../../edge-agent/src/proxy/peers.ts';
 import { agent, answer, endpoint, FARM } from '../../edge-agent/src/proxy/proxy.fixture.ts';
 import { SipProxy } from '../../edge-agent/src/proxy/proxy.ts';
 import { createEventRing, EventWriter, monotonic } from '../../edge-agent/src/telemetry/events.ts';
 import { createTape, TapeWriter } from '../../edge-agent/src/telemetry/tape.ts';
+import { gather } from '../../edge-agent/src/transport/gather.ts';
 
 /**
  * CPU time of the proxy alone (parse, decide, edit), no sockets: one INVITE and its 200, as blast.c writes them.
  *
- *   node test/bench/proxy-micro.ts [pairs] [off | events | tape]
+ *   node test/bench/proxy-micro.ts [pairs] [off | events | tape] [stateless | stateful]
  *
  * `events`: it also tells the control thread (which is not there to read); `tape`: and records every message, both ways. Default: off.
+ * `stateful`: each INVITE is a transaction of its own, which its 200 ends, and is answered 100. Default: stateless.
  */
 const pairs = Number(process.argv[2] ?? 500_000);
 const telemetry = process.argv[3] ?? 'off';
+const stateful = process.argv[4] === 'stateful';
 const ring = createEventRing();
 const writer = telemetry === 'off' ? undefined : new EventWriter(ring);
 const tape = telemetry === 'tape' ? new TapeWriter(createTape(1 << 24), monotonic) : undefined;
 /** The reader, as far as the writer sees it: the ring is never full. */
 const marks = new Int32Array(ring);
-const node = agent({ ...FARM, listeners: [{ transport: 'udp', address: '127.0.0.1', port: 5060 }] });
+const node = agent({
+  ...FARM,
+  transactions: stateful ? 'stateful' : 'stateless',
+  listeners: [{ transport: 'udp', address: '127.0.0.1', port: 5060 }],
+});
 const sdp =
   'v=0\r\no=bonnie 2890844526 2890844526 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 49172 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n';
 const invite = [
   'INVITE sip:clyde123@example.com SIP/2.0',
-  'Via: SIP/2.0/UDP 127.0.0.1:7000;branch=z9hG4bK-12345-1;rport',
+  'Via: SIP/2.0/UDP 127.0.0.1:7000;branch=z9hG4bK-1234567-1;rport',
   'Max-Forwards: 70',
   'From: Bonnie <sip:bonnie123@example.com>;tag=192830177412345',
   'To: Clyde <sip:clyde123@example.com>',
-  'Call-ID: a84b4c76e66710-12345@127.0.0.1',
+  'Call-ID: a84b4c76e66710-1234567@127.0.0.1',
   'CSeq: 314159 INVITE',
   'Contact: <sip:bonnie@127.0.0.1:7000>',
   'User-Agent: blast/1.0',
@@ -49,13 +58,32 @@ const inviteLength = encoder.encodeInto(invite, block).written;
 const original = block.slice(0, inviteLength);
 const okAt = 2048;
 const okLength = encoder.encodeInto(ok, block.subarray(okAt)).written;
+/** Where the number of the call stands in a message, and where our branch does. */
+const numbersOf = (text: string): number[] => [...text.matchAll(/1234567/g)].map((found) => found.index);
+const inviteNumbers = numbersOf(invite);
+const okNumbers = numbersOf(ok).map((at) => okAt + at);
+const BRANCH = /branch=z9hG4bK([\w-]{26})[;\r]/;
+const branchOf = (text: string): number => BRANCH.exec(text)!.index + 'branch=z9hG4bK'.length;
+const sentBranch = branchOf(forwarded);
+const okBranch = okAt + branchOf(ok);
+const out = new Uint8Array(1 << 16);
+
+let call = 0;
+/** Makes the pair at hand another call. */
+function renumber(positions: readonly number[]): void {
+  for (const at of positions)
+    for (let i = 6, n = call; i >= 0; i--, n = Math.floor(n / 10)) block[at + i] = 48 + (n % 10);
+}
+
 let bytesOut = 0;
+let clock = 1;
 const proxy = new SipProxy(
   node.runtime,
   {
     arena: () => arena,
     datagram: (_l, to, message) => {
       bytesOut += message.length;
+      if (stateful) answerBy(message);
       tape?.sent(to, message, 0);
     },
     stream: () => false,
@@ -66,7 +94,7 @@ const proxy = new SipProxy(
     isOpen: () => false,
     cut: () => {},
     seconds: () => 1,
-    now: () => 1,
+    now: () => clock,
   },
   {
     drop: (r) => console.log('drop', r),
@@ -80,10 +108,16 @@ const proxy = new SipProxy(
     sought: () => {},
     largeRequest: () => {},
   },
-  undefined,
+  stateful ? new Exchanges(50_000, clock) : undefined,
   writer,
   tape,
 );
+/** Puts the branch of a forwarded INVITE into the 200. */
+function answerBy(message: Segments): void {
+  gather(out, 0, message);
+  if (out[0] === 0x49) for (let i = 0; i < 26; i++) block[okBranch + i] = out[sentBranch + i]!;
+}
+
 const phone = endpoint('udp 127.0.0.1:7000');
 const pbx = endpoint('udp 10.0.0.11:5060');
 for (let round = 0; round < 4; round++) {
@@ -92,6 +126,14 @@ for (let round = 0; round < 4; round++) {
   for (let i = 0; i < pairs; i++) {
     if ((i & 0x3fff) === 0) marks[16] = marks[0]!;
     block.set(original, 0);
+    if (stateful) {
+      call++;
+      renumber(inviteNumbers);
+      renumber(okNumbers);
+      // Forty pairs in a millisecond, and every ten of those the timers.
+      if (call % 40 === 0) clock++;
+      if (call % 400 === 0) proxy.advance();
+    }
     arena.used = 4096;
     proxy.handle(block, 0, inviteLength, phone, 0);
     proxy.handle(block, okAt, okAt + okLength, pbx, 0);

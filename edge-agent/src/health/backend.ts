@@ -99,10 +99,18 @@ export class WatchedBackend {
 
   /** What a data thread saw. A backend that becomes suspect is probed at once. */
   reportPassive(signal: PassiveSignal): void {
+    // Who says 503 is there: of a trunk behind it, or of one callee. Only where a probe can say at once whether it is more than that does it count.
+    if (signal === '503' && !this.#canAsk()) return;
     if (!this.#passive.add(signal, this.#ports.clock.monotonic())) return;
     this.#settle();
     this.#settleIn(SUSPECT_MS);
     for (const run of this.#runs.values()) if (!run.definition.expensive) void run.probeNow();
+  }
+
+  /** Some check of it is made by this agent at any time. */
+  #canAsk(): boolean {
+    for (const run of this.#runs.values()) if (!run.definition.expensive && run.timing.kind !== 'off') return true;
+    return false;
   }
 
   /** Resolves when probes that were under way have left nothing behind. */

@@ -195,6 +195,19 @@ test('an answer between failures clears the suspicion that was building up', asy
   expect(schedule.backends()).toMatchObject([{ state: 'unknown' }]);
 });
 
+test('503s of traffic take a backend down where a check can ask it at once, and not where none can', async () => {
+  schedule.replace([target('a'), target('b', { checks: [] }), target('c', { checks: [CALL] })]);
+  for (const backend of ['a', 'b', 'c'])
+    for (let i = 0; i < 20; i++) schedule.reportPassive('pbx', backend, '503');
+  expect(schedule.backends().map(({ backend, state }) => [backend, state])).toEqual([
+    ['a', 'down'],
+    ['b', 'unknown'],
+    ['c', 'unknown'],
+  ]);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(asked.length).toBeGreaterThan(0);
+});
+
 test('a backend that flaps is held down', async () => {
   const damping = { flaps: 2, withinMs: 60_000, holdMs: 20_000 };
   const flapping = { ...CHECK, rise: 1, fall: 1 };

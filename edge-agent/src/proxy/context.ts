@@ -135,6 +135,8 @@ export interface Context {
   registered: Registered;
   /** Loop hash of the request at hand. */
   loop: number;
+  /** What identifies the request at hand (transaction/branch.ts); 0: not found out yet. */
+  identity: number;
   /** Key of the client transaction that was forwarded last. */
   branch: number;
   /** Key of the client transaction that the response at hand belongs to. */
@@ -182,6 +184,7 @@ export function createContext(
     back: { ip0: 0, ip1: 0, ip2: 0, ip3: 0, port: 0, agent: 0, worker: 0, connection: 0, brought: 0 },
     registered: createRegistered(),
     loop: 0,
+    identity: 0,
     branch: 0,
     answering: 0,
     serverKey: 0,

@@ -91,6 +91,13 @@ export class Exchange {
     return this.attempts[this.count - 1]!;
   }
 
+  /** The one with this branch. */
+  attemptOf(key: number): Attempt {
+    let i = this.count - 1;
+    while (i > 0 && this.attempts[i]!.key !== key) i--;
+    return this.attempts[i]!;
+  }
+
   tried(backend: number): boolean {
     for (let i = 0; i < this.count; i++) if (this.attempts[i]!.backend === backend) return true;
     return false;

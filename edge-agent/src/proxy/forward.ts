@@ -141,8 +141,8 @@ export function putVia(
     back.port = responsePort(message.bytes, via, from);
     back.agent = back.worker = back.connection = back.brought = 0;
   }
-  identify(message, via);
-  makeBranch(key, branchId, ctx.loop, incoming.ordinal, back);
+  ctx.identity ||= identify(key, message, via);
+  makeBranch(key, ctx.identity, branchId, ctx.loop, incoming.ordinal, back);
   ctx.branch = branchKey();
   let at = put(arena.bytes, arena.used, leaving.via[side]);
   at = putBranch(arena.bytes, at);

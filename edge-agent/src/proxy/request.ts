@@ -8,7 +8,7 @@ import { METHOD } from '../sip/method.ts';
 import { toBytes, toText } from '../sip/text.ts';
 import { SCHEME } from '../sip/uri.ts';
 import { DROP, type LocalStatus } from '../telemetry/slab.ts';
-import { identify, loopHash, readBack, readBranch, transactionKey } from '../transaction/branch.ts';
+import { identify, loopHash, readBack, readBranch } from '../transaction/branch.ts';
 import { contactsFit } from './contact.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
@@ -35,6 +35,7 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
   if (source >= 0) counters.requestFrom(farm.backends[source]!.global, message.method);
 
   ctx.exchange = undefined;
+  ctx.identity = 0;
   const overloaded = ctx.overload.share > 0 && isNewWork(ctx, source);
   if (overloaded && ctx.overload.hopeless) return counters.drop(DROP.overload);
   if (isKnown(ctx, from, incoming)) return;
@@ -78,8 +79,8 @@ function isKnown(ctx: Context, from: Endpoint, incoming: Listener): boolean {
   ctx.serverKey = 0;
   ctx.preferred = NONE;
   if (exchanges === undefined || !incoming.farm.plan.stateful) return false;
-  identify(message, ctx.via);
-  const key = transactionKey(incoming.farm.keys[0]!.key);
+  const key = identify(incoming.farm.keys[0]!.key, message, ctx.via);
+  ctx.identity = key;
   if (method !== METHOD.ACK && method !== METHOD.CANCEL) ctx.serverKey = key;
   const exchange = exchanges.find(key);
   if (exchange !== undefined) {

@@ -74,7 +74,7 @@ export function onResponse(ctx: Context, exchange: Exchange, key: number): void 
   const { message } = ctx;
   // The answer to our own CANCEL says nothing about the INVITE.
   if (message.method !== exchange.method) return;
-  const attempt = exchange.attempts.find((a, i) => i < exchange.count && a.key === key)!;
+  const attempt = exchange.attemptOf(key);
   const input = responseInput(message.status);
   const transition = step(exchange.invite ? inviteClient : nonInviteClient, attempt.state, input);
   if (transition === undefined) return;

@@ -71,6 +71,7 @@ export function reload(ctx: Context, exchange: Exchange): boolean {
   const line = message.first[HEADER.via]!;
   via.parse(scratch, message.valueStart[line]!, message.valueEnd[line]!);
   uri.parse(scratch, message.uriStart, message.uriEnd);
+  ctx.identity = exchange.serverKey;
   ctx.loop = loopHash(message, exchange.source);
   ctx.startSecond = exchange.startSecond;
   ctx.edits.reset();

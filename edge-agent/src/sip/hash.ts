@@ -141,7 +141,6 @@ export function finish(hash: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** Unkeyed 32-bit hash of `bytes[start, end)`; unsigned. */
 /** 51 bits in one number, for tables with more entries than 32 bits keep apart. Like {@link hash32} not keyed. */
 export function hash51(bytes: Uint8Array, start: number, end: number): number {
   let low = MIX_SEED;
@@ -154,6 +153,7 @@ export function hash51(bytes: Uint8Array, start: number, end: number): number {
   return (finish(high) & 0x7ffff) * 4294967296 + finish(low);
 }
 
+/** Unkeyed 32-bit hash of `bytes[start, end)`; unsigned. */
 export function hash32(bytes: Uint8Array, start: number, end: number): number {
   let h = MIX_SEED;
   for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193);

@@ -9,7 +9,7 @@ import type { ViaView } from '../sip/via.ts';
  * and backend, so a retransmission, an ACK or a CANCEL that meets another agent still belongs to its transaction downstream.
  *
  *   z9hG4bK + base64url of
- *   0–7    keyed hash of (received branch and sent-by, Call-ID, From tag, CSeq number, method class, backend)
+ *   0–7    keyed hash of the request's identity (a keyed hash of received branch and sent-by, Call-ID, From tag, CSeq number, method class) and the backend
  *   8–11   loop hash (RFC 5393 §4.2) of what routing depends on
  *   12     ordinal within its farm of the listener that the request came in by: the response leaves from there
  *   13–18  MAC of all that and of where the response has to go: nobody who saw a branch can have us send something elsewhere,
@@ -37,14 +37,11 @@ export interface ResponseTarget {
   brought: number;
 }
 
-let identityEnd = 0;
-
 /**
- * Takes up what identifies a request's transaction (RFC 3261 §17.2.3): received branch and sent-by, and for elements without the magic
- * cookie Call-ID, From tag and CSeq number too. ACK and CANCEL count as their INVITE. Precedes {@link transactionKey} and {@link makeBranch},
- * in the same turn: the next request takes its place.
+ * What identifies a request's transaction (RFC 3261 §17.2.3), as a keyed hash: received branch and sent-by, and for elements without the magic
+ * cookie Call-ID, From tag and CSeq number too. ACK and CANCEL count as their INVITE. 53 bits, so that a Map takes it as a number; never 0.
  */
-export function identify(message: MessageView, via: ViaView): void {
+export function identify(key: HashKey, message: MessageView, via: ViaView): number {
   const { bytes } = message;
   // Lengths separate the parts, so that no two requests give the same input; over-long parts enter by their hash.
   let at = part(0, bytes, via.branchStart, via.branchEnd);
@@ -54,24 +51,22 @@ export function identify(message: MessageView, via: ViaView): void {
   at = part(at, bytes, message.fromTagStart, message.fromTagEnd);
   at = word(input, at, via.port);
   at = word(input, at, message.cseq);
-  identityEnd = word(input, at, message.transactionMethod);
+  sipHash24(key, input, 0, word(input, at, message.transactionMethod));
+  return fold(digest[0]!, digest[1]!) || 1;
 }
 
-/** Key of the identified request's server transaction: 53 bits, so that a Map takes it as a number. */
-export function transactionKey(key: HashKey): number {
-  sipHash24(key, input, 0, identityEnd);
-  return fold(digest[0]!, digest[1]!);
-}
-
-/** Fills the next branch for the identified request. `backend`: its 24-bit id. Follow with {@link putBranch}. */
+/** Fills the next branch for the request with this {@link identify identity}. `backend`: its 24-bit id. Follow with {@link putBranch}. */
 export function makeBranch(
   key: HashKey,
+  identity: number,
   backend: number,
   loop: number,
   listener: number,
   target: Readonly<ResponseTarget>,
 ): void {
-  sipHash24(key, input, 0, word(input, identityEnd, backend));
+  let end = word(input, 0, identity | 0);
+  end = word(input, end, (identity / 4294967296) | 0);
+  sipHash24(key, input, 0, word(input, end, backend));
   word(raw, 0, digest[0]!);
   word(raw, 4, digest[1]!);
   word(raw, 8, loop);
