@@ -73,8 +73,12 @@ export async function blast(
   };
 }
 
-/** Resolves once a proxy has worked off what an overload left behind (Kamailio's tm goes on resending), at the latest after 8 s. */
+/** What a proxy that refuses new work in overload needs to be sure that it is over; every peer gets it. */
+const RECOVERY_MS = 4000;
+
+/** Resolves once a proxy has worked off what an overload left behind (Kamailio's tm goes on resending), at the latest after 12 s. */
 export async function idle(proxy: Running): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, RECOVERY_MS));
   for (let i = 0; i < 40; i++) {
     const before = cpuSeconds(proxy.pid);
     await new Promise((resolve) => setTimeout(resolve, 200));

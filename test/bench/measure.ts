@@ -120,6 +120,7 @@ class Measurement {
   async result(peer: Peer, forwarded: Forwarded): Promise<Result> {
     const rates = FIXED_RATES[this.#bed.calls ? 'calls' : 'pairs'];
     for (const rate of rates) await this.#load(rate, 2); // warms compilers and caches; not counted
+    await idle(this.#process);
     this.#runs.length = 0;
     const fixed: Run[] = [];
     for (const rate of rates) fixed.push(await secondChance(() => this.#load(rate, this.#effort.fixedSeconds)));

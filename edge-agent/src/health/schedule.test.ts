@@ -197,8 +197,7 @@ test('an answer between failures clears the suspicion that was building up', asy
 
 test('503s of traffic take a backend down where a check can ask it at once, and not where none can', async () => {
   schedule.replace([target('a'), target('b', { checks: [] }), target('c', { checks: [CALL] })]);
-  for (const backend of ['a', 'b', 'c'])
-    for (let i = 0; i < 20; i++) schedule.reportPassive('pbx', backend, '503');
+  for (const backend of ['a', 'b', 'c']) for (let i = 0; i < 20; i++) schedule.reportPassive('pbx', backend, '503');
   expect(schedule.backends().map(({ backend, state }) => [backend, state])).toEqual([
     ['a', 'down'],
     ['b', 'unknown'],
