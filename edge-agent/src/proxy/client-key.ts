@@ -39,6 +39,10 @@ export function clientKey(message: MessageView, farm: FarmRuntime, owner: Header
   return keyOf(farm, 0, end);
 }
 
+/** Its first Contact is one flow of several (RFC 5626 §4.2). */
+export const hasRegId = (message: MessageView): boolean =>
+  readContact(message) && findParam(message.bytes, address.uriEnd, address.end, REG_ID);
+
 /** All keys that a REGISTER is to be found by. `count` 0: none. */
 export function registrationKeys(message: MessageView, farm: FarmRuntime, to: ClientKeys): ClientKeys {
   to.count = 0;

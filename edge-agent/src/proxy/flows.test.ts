@@ -196,3 +196,27 @@ test('a client that came from another agent is found at this one once it has reg
   )!;
   expect(invite).toMatchObject({ how: 'stream', to: endpoint('tcp 198.51.100.7:40002 #3') });
 });
+
+test.each([
+  ['a phone that speaks Outbound', ';reg-id=1', 1, true],
+  ['one that does not', '', 1, false],
+  ['one behind a proxy of its own', ';reg-id=1', 2, false],
+])('Path says ob for %s (RFC 5626 §5.1)', (_who, regId, vias, ob) => {
+  const a = agent();
+  const via = ['SIP/2.0/TCP 198.51.100.7:40001;branch=z9hG4bKr', 'SIP/2.0/UDP 10.1.1.1;branch=z9hG4bKq'];
+  const text = register(40_001, { contact: `<sip:bonnie@198.51.100.7:40001;ob>${INSTANCE}${regId}` });
+  const asked = text.replace(/^Via: .*$/m, `Via: ${via.slice(0, vias).join(', ')}`);
+  const out = a.receive(asked, 'tcp 198.51.100.7:40001 #7', 1)!;
+  const [path] = header(out.text, 'Path');
+  expect(path).toMatch(ob ? /^<sip:[\w-]{48}@192\.0\.2\.10:5060;lr;ob>$/ : /^<sip:[\w-]{48}@192\.0\.2\.10:5060;lr>$/);
+  // And leads back as it does without.
+  const invite = request({
+    uri: 'sip:bonnie@198.51.100.7:40001',
+    via: 'SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKi',
+    from: '<sip:clyde@example.com>;tag=p1',
+    to: BONNIE,
+    callId: 'c9',
+    more: [`Route: ${path}`],
+  });
+  expect(a.receive(invite, pbxOf(out.to))).toMatchObject({ how: 'stream', to: { connection: 7 } });
+});

@@ -6,7 +6,7 @@ import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
 import { equalsNoCase, put, putDecimal, toBytes } from '../sip/text.ts';
 import { branchKey, identify, makeBranch, putBranch } from '../transaction/branch.ts';
-import { clientKey, registrationKeys } from './client-key.ts';
+import { clientKey, hasRegId, registrationKeys } from './client-key.ts';
 import { rewriteContacts } from './contact.ts';
 import { type Context, HOP } from './context.ts';
 import { prepareFlow, putFlow } from './flow.ts';
@@ -25,6 +25,9 @@ const MAX_FORWARDS = toBytes('Max-Forwards: 70\r\n');
 const RPORT_CRLF = toBytes(';rport\r\n');
 const FLOW = toBytes(';w=');
 const PATH_TAG = toBytes('path');
+/** In place of the end of {@link putUri}'s text. */
+const END_OF_URI = 3;
+const OUTBOUND = toBytes(';ob>\r\n');
 
 /** Methods that create dialogs, whose later requests must come back through us (RFC 3261 §16.6 item 4, RFC 6665, RFC 3515). */
 export const CREATES_DIALOG = new Uint8Array(16);
@@ -94,9 +97,23 @@ function putOwn(
     token.path = true;
     // By the backend's own transport, however long this REGISTER is: bindings outlast it.
     arena.used = putUri(arena, PATH, token, incoming.towards[backend]!, SIDE.backends);
+    if (isFirstHop(ctx) && hasRegId(message)) arena.used = put(arena.bytes, arena.used - END_OF_URI, OUTBOUND);
     if (!supportsPath(message)) arena.used = put(arena.bytes, arena.used, SUPPORTED_PATH);
+  } else if (!fresh && mayMakeDialog(message)) {
+    const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;
+    putRecordRoutes(arena, ctx.token, leaving, SIDE.backends, incoming, fromSide);
   }
 }
+
+/** Only the phone stands before us: RFC 5626 §5.1 has us say `ob` then, or a registrar that speaks Outbound answers 439. */
+const isFirstHop = ({ message, via }: Context): boolean =>
+  message.times[HEADER.via] === 1 && via.end >= message.valueEnd[message.first[HEADER.via]!]!;
+
+/**
+ * A NOTIFY may overtake the answer to its SUBSCRIBE, and is then what makes the dialog: its Record-Routes, with the token that it came by, are the subscriber's
+ * route set (RFC 6665 §4.3 and §4.4.1). Within a dialog that stands they change nothing.
+ */
+export const mayMakeDialog = (message: MessageView): boolean => message.method === METHOD.NOTIFY && message.hasToTag;
 
 /** A client that registers over a connection: what it will be found by after it reconnected goes along in our Via. */
 function noteClient(ctx: Context, from: Endpoint, incoming: Listener, source: number): void {

@@ -4,7 +4,16 @@ import { HEADER } from '../sip/header.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
 import { type Context, HOP } from './context.ts';
 import { createClientFlow } from './flows.ts';
-import { CREATES_DIALOG, fillToken, putRecordRoutes, putUri, putVia, RECORD_ROUTE, write } from './forward.ts';
+import {
+  CREATES_DIALOG,
+  fillToken,
+  mayMakeDialog,
+  putRecordRoutes,
+  putUri,
+  putVia,
+  RECORD_ROUTE,
+  write,
+} from './forward.ts';
 import { requestSent } from './observe.ts';
 import { type FarmRuntime, type Listener, outgoing, SIDE, SOURCE } from './runtime.ts';
 import { readToken, type Token } from './token.ts';
@@ -30,7 +39,8 @@ export function forwardToClient(ctx: Context, from: Endpoint, incoming: Listener
     // The peer's Record-Route is the one towards the PBX; ours has the same token, so that whoever meets both takes both.
     else if (readPeersToken(ctx, farm)) arena.used = putUri(arena, RECORD_ROUTE, ctx.fresh, leaving, SIDE.clients);
     else return false;
-  }
+  } else if (!token.path && mayMakeDialog(message))
+    putRecordRoutes(arena, token, leaving, SIDE.clients, incoming, SIDE.backends);
   write(ctx, from, leaving, SIDE.clients, arena, start);
   if (ctx.hop === HOP.request) requestSent(ctx, incoming, -1, source, true);
   copyEndpoint(target, token.client);
