@@ -183,9 +183,9 @@ export function agent(
       proxy.handle(new Uint8Array(bytes), 2, bytes.length, endpoint(from), listener);
       return sent[before];
     },
-    receiveBytes(bytes: Uint8Array, from: string, listener = 0): void {
+    receiveBytes(bytes: Uint8Array, from: string, listener = 0, end = bytes.length): void {
       arena.used = 0;
-      proxy.handle(bytes, 0, bytes.length, endpoint(from), listener);
+      proxy.handle(bytes, 0, end, endpoint(from), listener);
     },
   };
 }
