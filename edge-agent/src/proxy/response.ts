@@ -3,7 +3,15 @@ import { copyEndpoint } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { METHOD } from '../sip/method.ts';
 import { DROP } from '../telemetry/slab.ts';
-import { branchKey, type ResponseTarget, readBack, readBranch, verifyBranch } from '../transaction/branch.ts';
+import {
+  branchKey,
+  identify,
+  type ResponseTarget,
+  readBack,
+  readBranch,
+  transactionKey,
+  verifyBranch,
+} from '../transaction/branch.ts';
 import { takeOwnVia } from './back.ts';
 import type { Context } from './context.ts';
 import { createRegistered, readFlow } from './flow.ts';
@@ -59,6 +67,7 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
   if (!found) return counters.drop(DROP.no_route);
   if (!verifyBranch(farm.keys, back)) return counters.drop(DROP.forged_branch);
   if (keeper !== runtime.worker) return ctx.output.handOver(keeper, incoming, from, bytes, message.start, message.end);
+  if (wasAnswered(ctx, farm)) return;
   responsePassed(ctx);
 
   target.transport = leaving.plan.transport;
@@ -74,6 +83,17 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
       ? ctx.output.stream(leaving, back.worker, target, ctx.splice)
       : passToPeer(ctx, from, incoming);
   if (!sent) counters.drop(DROP.unknown_flow);
+}
+
+/**
+ * The response at hand, whose next Via stands in ctx.via, belongs to a request that this worker kept and its client has the final answer to: sent again by a PBX that
+ * was asked again (Timer K, RFC 3261 §17.1.2.2), or the late one of a PBX that was given up. Only an INVITE has more than one answer.
+ */
+function wasAnswered({ message, via, exchanges, output }: Context, farm: FarmRuntime): boolean {
+  if (exchanges === undefined || !farm.plan.stateful) return false;
+  if (message.method === METHOD.INVITE || message.method === METHOD.CANCEL) return false;
+  identify(message, via);
+  return exchanges.finished.find(transactionKey(farm.keys[0]!.key), output.now());
 }
 
 /** A response for a connection of another agent goes there as it came, our common Via on top. What came from an agent goes to no other. */
