@@ -3,15 +3,7 @@ import { copyEndpoint } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { METHOD } from '../sip/method.ts';
 import { DROP } from '../telemetry/slab.ts';
-import {
-  branchKey,
-  identify,
-  type ResponseTarget,
-  readBack,
-  readBranch,
-  transactionKey,
-  verifyBranch,
-} from '../transaction/branch.ts';
+import { branchKey, identify, type ResponseTarget, readBack, readBranch, verifyBranch } from '../transaction/branch.ts';
 import { takeOwnVia } from './back.ts';
 import type { Context } from './context.ts';
 import { createRegistered, readFlow } from './flow.ts';
@@ -92,8 +84,7 @@ export function passResponse(ctx: Context, from: Endpoint, incoming: Listener, h
 function wasAnswered({ message, via, exchanges, output }: Context, farm: FarmRuntime): boolean {
   if (exchanges === undefined || !farm.plan.stateful) return false;
   if (message.method === METHOD.INVITE || message.method === METHOD.CANCEL) return false;
-  identify(message, via);
-  return exchanges.finished.find(transactionKey(farm.keys[0]!.key), output.now());
+  return exchanges.finished.find(identify(farm.keys[0]!.key, message, via), output.now());
 }
 
 /** A response for a connection of another agent goes there as it came, our common Via on top. What came from an agent goes to no other. */
