@@ -1,11 +1,10 @@
-import type { CheckReport } from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
+import { Decisions } from './decisions.ts';
 import { AgentError } from './errors.ts';
 import { explainCall, explainUser } from './explain.ts';
-import type { CheckResult } from './health/check-run.ts';
+import { hostPort } from './health/probe.ts';
 import { createProber } from './health/probers.ts';
-import type { CheckView } from './health/schedule.ts';
 import { CheckLink } from './link/check-link.ts';
 import { ControlPlaneClient } from './link/client.ts';
 import { awsCredentials, iamProof } from './link/iam.ts';
@@ -18,8 +17,10 @@ import { ServerClock } from './link/server-clock.ts';
 import { SnapshotStore } from './link/store.ts';
 import { Trust } from './link/trust.ts';
 import type { AgentOptions } from './options.ts';
-import type { Clock } from './ports.ts';
+import type { Plan } from './plan.ts';
+import { type Clock, TRANSPORT } from './ports.ts';
 import { type RecorderFlags, redactionOf } from './recorder-options.ts';
+import { backendReports, checkReports, runCheck } from './reports.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import { readSnapshotFile } from './snapshot-file.ts';
 import { type AdminServer, type AgentStatus, createAdmin, listenAdmin } from './telemetry/admin.ts';
@@ -27,13 +28,15 @@ import { Hep } from './telemetry/hep/hep.ts';
 import { hep } from './telemetry/hep/kept.ts';
 import { HepEncoder, type HepIdentity } from './telemetry/hep/packet.ts';
 import { AgentMetrics } from './telemetry/metrics.ts';
-import { type Pushes, startPushes } from './telemetry/push/pushes.ts';
+import { type PushDeps, type Pushes, startPushes } from './telemetry/push/pushes.ts';
 import { createRedactor, createUserHash } from './telemetry/recorder/redact.ts';
+import type { Traces } from './telemetry/traces/traces.ts';
 import { createMailboxes } from './transport/mailbox.ts';
 
 export const VERSION = packageJson.version;
 /** Since when this process counts. */
 const STARTED_AT = Math.round(performance.timeOrigin);
+const TRANSPORT_NAMES = Object.keys(TRANSPORT);
 const CLOCK: Clock = { now: () => Date.now(), monotonic: () => performance.now() };
 
 /** What an agent tells when it serves. */
@@ -59,6 +62,8 @@ export class Agent {
   #metrics: AgentMetrics | undefined;
   #pushes: Pushes | undefined;
   #hep: Hep | undefined;
+  #traces: Traces | undefined;
+  readonly #decisions = new Decisions();
   /** Snapshot files that were refused. */
   #refused = 0;
   #closing: Promise<void> | undefined;
@@ -113,6 +118,7 @@ export class Agent {
       this.#link?.close();
       this.#checkLink?.close();
       // Before the counters go.
+      await this.#traces?.close(this.#runtime?.watch.recorder);
       await this.#pushes?.close();
       await Promise.all([this.#admin?.close(), this.#runtime?.close()]);
       // After the last message went out.
@@ -137,14 +143,27 @@ export class Agent {
       agent,
       delays: () => this.#metrics?.delays,
       workers: { count, mailboxes: createMailboxes(count), datapath, log, tapeBytes: recorder.recorderMemory },
-      recorder: recorderOf(recorder),
-      planned: (plan, serial) => this.#hep?.use(plan, serial),
+      recorder: {
+        ...recorderOf(recorder),
+        rested: (call) => this.#traces?.calls.rested(call),
+        evicted: (call) => this.#traces?.calls.evicted(call),
+        decide: (record, bytes, at) => this.#decisions.decide(record, bytes, at),
+      },
+      planned: (plan, serial) => {
+        this.#decisions.use(plan, serial);
+        this.#hep?.use(plan, serial);
+        this.#traces?.checks.retain(plan.farms);
+      },
       health: {
         probe: createProber(() => runtime.secrets, this.#options.hep && ((message) => this.#hep?.probe(message))),
         clock: CLOCK,
         random: Math.random,
-        probed: (report) => this.#metrics?.probed(report),
+        probed: (report) => {
+          this.#metrics?.probed(report);
+          this.#traces?.checks.probed({ ...report, ...peerOf(runtime.workers.plan, report) });
+        },
         changed: (health) => {
+          this.#decisions.changed(health.farm, health.backend, health.state, health.since);
           log[health.state === 'down' ? 'warn' : 'info'](health, `backend ${health.state}`);
           const { since, ...change } = health;
           this.#link?.verdictChanged({ ...change, at: new Date(since).toISOString() });
@@ -153,6 +172,7 @@ export class Agent {
     });
     this.#runtime = runtime;
     this.#hep = this.#startHep(runtime, agent.number);
+    this.#traces = await this.#startTraces();
     const metrics = this.#newMetrics(runtime);
     this.#metrics = metrics;
     const app = createAdmin({
@@ -198,21 +218,26 @@ export class Agent {
   }
 
   async #startPushes(metrics: AgentMetrics): Promise<void> {
-    const { push, name, data } = this.#options;
-    if (!push) return;
-    const { site, agentId } = this.#identity ?? {};
-    this.#pushes = await startPushes(push, {
-      families: () => metrics.families(),
-      identity: {
-        agent: this.#identity?.name ?? name,
-        instance: agentId ?? name,
-        site,
-        version: VERSION,
-        startedAt: STARTED_AT,
-      },
+    const { push } = this.#options;
+    if (push) this.#pushes = await startPushes(push, { families: () => metrics.families(), ...this.#pushDeps() });
+  }
+
+  async #startTraces(): Promise<Traces | undefined> {
+    const { traces, recorder } = this.#options;
+    if (!traces) return undefined;
+    // OpenTelemetry is loaded by who uses it.
+    const { Traces } = await import('./telemetry/traces/traces.ts');
+    return new Traces(traces, this.#pushDeps(), recorder.recorderSample);
+  }
+
+  #pushDeps(): Omit<PushDeps, 'families'> {
+    const { name, data } = this.#options;
+    const { name: own = name, agentId: instance = name, site } = this.#identity ?? {};
+    return {
+      identity: { agent: own, instance, site, version: VERSION, startedAt: STARTED_AT },
       data,
       log: this.#log.child({ room: 'push' }),
-    });
+    };
   }
 
   #newMetrics(runtime: Runtime): AgentMetrics {
@@ -230,8 +255,9 @@ export class Agent {
         disagreements: () => this.#checkLink?.disagreements ?? [],
         link: () => this.#link?.status,
         calls: () => ({ farms: runtime.watch.calls.farms.list(), eventsLost: runtime.watch.lost }),
-        pushes: () => this.#pushes?.views() ?? [],
         hep: () => this.#hep?.view(),
+        pushes: () => [...(this.#pushes?.views() ?? []), ...(this.#traces ? [this.#traces.push()] : [])],
+        traces: () => this.#traces?.view(),
       },
       { version: VERSION, node: process.version, datapath: this.#options.datapath },
       { agent: this.#identity?.name ?? this.#options.name, site: this.#identity?.site },
@@ -339,40 +365,11 @@ function recorderOf(flags: RecorderFlags): NonNullable<RuntimeOptions['recorder'
   return { ...KEPT, redact, slowAfter: flags.recorderSlow / 1000, sampled: flags.recorderSample };
 }
 
-/** Backends as the status and the report to the control plane show them. */
-function backendReports(runtime: Runtime): AgentStatus['backends'] {
-  const draining = new Set(
-    runtime.workers.plan?.farms.flatMap((f) => f.backends.flatMap((b) => (b.drain ? [`${f.name}/${b.name}`] : []))),
-  );
-  return runtime.backends().map((b) => ({
-    ...b,
-    ...(draining.has(`${b.farm}/${b.backend}`) && { draining: true as const }),
-    since: new Date(b.since).toISOString(),
-  }));
-}
-
-/** Checks as the report to the control plane shows them. A cheap check that succeeds has no more to tell than its backend's state. */
-function checkReports(runtime: Runtime): CheckReport[] {
-  return runtime
-    .checks()
-    .flatMap((view) =>
-      view.last && view.own && (view.expensive || view.last.result !== 'success') ? [checkReport(view, view.last)] : [],
-    );
-}
-
-function checkReport({ farm, backend, check, state }: CheckView, last: CheckResult): CheckReport {
-  const { result, phase, evidence, seconds, at } = last;
-  const found = { result, evidence: evidence.slice(0, 200), seconds, at: new Date(at).toISOString() };
-  return { farm, backend, check, state, ...found, ...(phase === undefined ? {} : { phase }) };
-}
-
-async function runCheck(
-  runtime: Runtime,
-  { farm, backend, check }: { farm: string; backend: string; check: string },
-): Promise<CheckReport | null> {
-  const last = await runtime.runCheck(farm, backend, check);
-  const view = runtime.checks().find((c) => c.farm === farm && c.backend === backend && c.check === check);
-  return last && view ? checkReport(view, last) : null;
+/** Address and transport of what a probe was sent to. */
+function peerOf(plan: Plan | undefined, probed: { farm: string; backend: string }) {
+  const farm = plan?.farms.find(({ name }) => name === probed.farm);
+  const backend = farm?.backends.find(({ name }) => name === probed.backend);
+  return { peer: backend && hostPort(backend), transport: backend && TRANSPORT_NAMES[backend.transport] };
 }
 
 type Joining = Extract<AgentOptions['source'], { kind: 'control-plane' }>;

@@ -8,7 +8,8 @@ import { baseUrl } from './link/client.ts';
 import type { WorkerStart } from './ports.ts';
 import { addPushOptions, type PushFlags, pushOptionsOf } from './push-options.ts';
 import { addRecorderOptions, type RecorderFlags } from './recorder-options.ts';
-import type { PushOptions } from './telemetry/push/pushes.ts';
+import type { PushOptions, TracePushOptions } from './telemetry/push/pushes.ts';
+import { addTraceOptions, type TraceFlags, traceOptionsOf } from './trace-options.ts';
 
 /** How an agent was asked to run. Checked once here, trusted from then on. */
 export interface AgentOptions {
@@ -44,9 +45,11 @@ export interface AgentOptions {
   readonly push: PushOptions | undefined;
   /** Undefined: nothing is sent to a HEP server. */
   readonly hep: HepOptions | undefined;
+  /** Undefined: traces are not pushed. */
+  readonly traces: TracePushOptions | undefined;
 }
 
-interface Flags extends PushFlags, RecorderFlags, HepFlags {
+interface Flags extends PushFlags, RecorderFlags, TraceFlags, HepFlags {
   controlPlane?: URL;
   joinToken?: string;
   iamJoin?: string;
@@ -125,6 +128,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
   addPushOptions(command);
   addRecorderOptions(command);
   addHepOptions(command);
+  addTraceOptions(command);
   const flags = command.parse([...argv], { from: 'user' }).opts<Flags>();
   const { data, name, address, workers, admin, datapath, logLevel } = flags;
   const push = pushOptionsOf(flags);
@@ -152,6 +156,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     datapath,
     logLevel,
     push,
+    traces: traceOptionsOf(flags),
     recorder,
     hep: hepOptionsOf(flags, flags),
   });

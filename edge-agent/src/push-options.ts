@@ -34,7 +34,7 @@ export function addPushOptions(command: Command): Command {
         .hideHelp(),
     )
     .addOption(
-      option('--otlp-compression <kind>', 'of pushed metrics', 'OTEL_EXPORTER_OTLP_METRICS_COMPRESSION')
+      option('--otlp-compression <kind>', 'of pushed metrics and traces', 'OTEL_EXPORTER_OTLP_METRICS_COMPRESSION')
         .choices(['gzip', 'none'])
         .default('gzip'),
     )
@@ -69,18 +69,17 @@ export function addPushOptions(command: Command): Command {
 
 /** Throws AgentError USAGE where options contradict each other. Undefined: nothing is pushed. */
 export function pushOptionsOf(flags: PushFlags, environment: NodeJS.ProcessEnv = process.env): PushOptions | undefined {
-  const { otlpMetrics = generalEndpoint(environment), remoteWrite, remoteWriteSigv4: sigV4Region } = flags;
+  const { otlpMetrics = generalEndpoint(environment, 'metrics'), remoteWrite, remoteWriteSigv4: sigV4Region } = flags;
   if (sigV4Region !== undefined && !remoteWrite)
     throw new AgentError('USAGE', '--remote-write-sigv4 signs what --remote-write sends: give both');
   if (!otlpMetrics && !remoteWrite) return undefined;
-  const general = environment.OTEL_EXPORTER_OTLP_HEADERS;
   return {
     intervalMs: flags.pushInterval,
     spoolBytes: flags.pushSpool,
     ...(otlpMetrics && {
       otlp: {
         url: otlpMetrics,
-        headers: { ...(general ? headers(general) : {}), ...flags.otlpHeaders },
+        headers: { ...generalHeaders(environment), ...flags.otlpHeaders },
         gzip: flags.otlpCompression === 'gzip',
         resource: resource(environment),
       },
@@ -89,17 +88,24 @@ export function pushOptionsOf(flags: PushFlags, environment: NodeJS.ProcessEnv =
   };
 }
 
-/** The endpoint for all signals: metrics have their path below it (OTLP exporter specification). */
-function generalEndpoint({ OTEL_EXPORTER_OTLP_ENDPOINT: base }: NodeJS.ProcessEnv): URL | undefined {
+/** The endpoint for all signals: each has its path below it (OTLP exporter specification). */
+export function generalEndpoint(
+  { OTEL_EXPORTER_OTLP_ENDPOINT: base }: NodeJS.ProcessEnv,
+  signal: 'metrics' | 'traces',
+): URL | undefined {
   if (!base) return undefined;
-  const url = `${base.replace(/\/+$/, '')}/v1/metrics`;
+  const url = `${base.replace(/\/+$/, '')}/v1/${signal}`;
   if (!isHttp(url))
     throw new AgentError('USAGE', `OTEL_EXPORTER_OTLP_ENDPOINT: found ${base}; allowed: an http or https URL`);
   return new URL(url);
 }
 
+/** Headers for all signals. */
+export const generalHeaders = ({ OTEL_EXPORTER_OTLP_HEADERS: text }: NodeJS.ProcessEnv): Record<string, string> =>
+  text ? headers(text) : {};
+
 /** OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME, which wins. */
-function resource({
+export function resource({
   OTEL_RESOURCE_ATTRIBUTES: list,
   OTEL_SERVICE_NAME: name,
 }: NodeJS.ProcessEnv): Record<string, string> {
@@ -108,7 +114,7 @@ function resource({
 
 const isHttp = (text: string): boolean => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 
-function httpUrl(text: string): URL {
+export function httpUrl(text: string): URL {
   if (!isHttp(text)) throw new InvalidArgumentError('Allowed: an http or https URL.');
   return new URL(text);
 }
@@ -125,7 +131,7 @@ function pairs(text: string): Record<string, string> {
   return found;
 }
 
-function headers(text: string): Record<string, string> {
+export function headers(text: string): Record<string, string> {
   const found = Object.entries(pairs(text)).map(([name, value]) => [name.toLowerCase(), value] as const);
   for (const [name, value] of found)
     if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value))

@@ -1,6 +1,6 @@
 import type { Check } from '@sipfleet/contract';
 import type { ProbeTap, TlsClientOptions } from '../ports.ts';
-import type { Phase } from './call/result.ts';
+import type { Phase, PhaseResult } from './call/result.ts';
 import type { ProbeResult } from './verdict.ts';
 
 /** What a probe is sent to, and from where. */
@@ -25,7 +25,7 @@ export interface ProbeOutcome {
   /** Why, for an operator: `503 Service Unavailable`, `no answer in 2s`. Holds no credentials. */
   evidence: string;
   /** Each phase that the probe went through. */
-  phases?: Partial<Record<Phase, { ok: boolean; ms: number }>>;
+  phases?: Partial<Record<Phase, Pick<PhaseResult, 'ok' | 'ms'> & Partial<Pick<PhaseResult, 'code' | 'evidence'>>>>;
 }
 
 /** One way to probe. Never rejects; ends within `target.timeoutMs`, earlier when the signal says so. */

@@ -100,6 +100,7 @@ function metricsOf(more: Partial<MetricsSource> = {}, identity?: Identity): Agen
       calls: () => ({ farms: [], eventsLost: 0 }),
       pushes: () => [],
       hep: () => undefined,
+      traces: () => undefined,
       ...more,
     },
     { version: '1.2.3', node: 'v24', datapath: 'auto' },
@@ -139,6 +140,7 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
       },
     ],
     hep: () => ({ sent: 5, lost: { overwritten: 1, too_long: 0, send_failed: 0, busy: 0 }, open: true }),
+    traces: () => ({ sent: 3, dropped: { budget: 0, queue: 0 } }),
   });
   metrics.delays.registration('pbx', 0.1);
   metrics.delays.sessionRequest('pbx', 'client', 'success', 0.1);
@@ -285,15 +287,15 @@ test('registrations by final status and backend, within a budget', async () => {
 
 test('a timed call that is kept leaves its trace with its bucket, for pushes; a scrape shows the plain histogram', async () => {
   const metrics = metricsOf();
-  const trace = 'ab'.repeat(16);
+  const trace = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8) };
   metrics.delays.sessionRequest('pbx', 'client', 'success', 0.2);
   metrics.delays.sessionRequest('pbx', 'client', 'success', 0.7, trace);
   const found: unknown[] = [];
   for await (const family of metrics.families())
     if (family.type === 'histogram' && family.name === 'sipfleet_session_request_delay_seconds')
       found.push(...family.points.map((p) => [p.count, p.exemplars.map(({ value, labels }) => [value, labels])]));
-  expect(found).toEqual([[2, [[0.7, { trace_id: trace }]]]]);
-  expect(await metrics.render()).not.toContain(trace);
+  expect(found).toEqual([[2, [[0.7, { trace_id: trace.traceId, span_id: trace.spanId }]]]]);
+  expect(await metrics.render()).not.toContain(trace.traceId);
 });
 
 test('two scrapes at once see the same', async () => {

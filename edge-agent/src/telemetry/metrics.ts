@@ -10,6 +10,7 @@ import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
 import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS, REFUSALS, WORKER_STATES } from './slab.ts';
 import type { Totals } from './totals.ts';
+import type { TraceRef } from './traces/ids.ts';
 
 /** Where the values come from that are asked for at every scrape. */
 export interface MetricsSource {
@@ -29,6 +30,8 @@ export interface MetricsSource {
   pushes(): readonly ExporterView[];
   /** Undefined where nothing is sent to a HEP server. */
   hep(): HepView | undefined;
+  /** Undefined where no traces are pushed. */
+  traces(): { sent: number; dropped: Readonly<Record<string, number>> } | undefined;
 }
 
 /** A health check's probe, with the phases that it went through. */
@@ -176,6 +179,7 @@ export class AgentMetrics {
       () => this.#collectAgent(totals),
       () => this.#collectPushes(),
       () => this.#collectHep(),
+      () => this.#collectTraces(),
     ];
   }
 
@@ -194,8 +198,9 @@ export class AgentMetrics {
   }
 
   /** `trace`: of the call that was timed; its bucket then leads there. */
-  #observe(key: MetricKey, labels: Labels, value: number, trace: string | undefined): void {
-    this.#metric<Histogram>(key).observe({ labels, value, exemplarLabels: trace ? { trace_id: trace } : {} });
+  #observe(key: MetricKey, labels: Labels, value: number, trace: TraceRef | undefined): void {
+    const exemplarLabels = trace ? { trace_id: trace.traceId, span_id: trace.spanId } : {};
+    this.#metric<Histogram>(key).observe({ labels, value, exemplarLabels });
   }
 
   #metric<T>(key: MetricKey): T {
@@ -356,6 +361,12 @@ export class AgentMetrics {
     this.#fill('hepSent', hep ? [[{}, hep.sent]] : []);
     this.#fill('hepLost', hep ? Object.entries(hep.lost).map(([reason, n]) => [{ reason }, n]) : []);
     this.#set('hepOpen', hep && Number(hep.open));
+  }
+
+  #collectTraces(): void {
+    const traces = this.#source.traces();
+    this.#fill('spans', traces ? [[{}, traces.sent]] : []);
+    this.#fill('spansDropped', traces ? Object.entries(traces.dropped).map(([reason, n]) => [{ reason }, n]) : []);
   }
 
   #collectAgent({ drops, local, refused, states }: Totals): void {

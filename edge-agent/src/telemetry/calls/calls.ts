@@ -1,6 +1,7 @@
 import type { Plan } from '../../plan.ts';
 import { METHOD } from '../../sip/method.ts';
 import { type CallEvent, FLAG, LEG } from '../events.ts';
+import type { TraceRef } from '../traces/ids.ts';
 import type { Delays } from './delays.ts';
 import { type Dialog, DialogTable } from './dialogs.ts';
 import { Expiry } from './expiry.ts';
@@ -18,7 +19,7 @@ const CHALLENGE_S = 32;
 const OLDEST_S = 31 * 86_400;
 
 /** Looks at a transaction that has come to its end. Returns the trace of its call where the call is kept. */
-export type Observe = (transaction: Transaction, status: number, time: number) => string | undefined;
+export type Observe = (transaction: Transaction, status: number, time: number) => TraceRef | undefined;
 
 const isChallenge = (status: number): boolean => status === 401 || status === 407;
 
@@ -31,7 +32,7 @@ export class Calls {
   readonly #delays: Delays;
   readonly #observe: Observe;
   /** Trace of the transaction at hand. */
-  #trace: string | undefined;
+  #trace: TraceRef | undefined;
   /** When the first REGISTER of an interrupted registration came, by call. */
   readonly #challenged = new Map<number, number>();
   readonly #forget: Expiry<number>;

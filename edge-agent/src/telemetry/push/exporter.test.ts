@@ -52,6 +52,7 @@ async function run({ lastsMs, spoolBytes = 10_000_000, send, rejected }: Run) {
   const exporter = new Exporter(
     {
       name: 'otlp',
+      what: 'metrics',
       intervalMs: INTERVAL,
       async *collect(at) {
         for (const part of ['a', 'b']) {

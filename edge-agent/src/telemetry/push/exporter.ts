@@ -11,10 +11,12 @@ export interface PushClock {
 }
 
 export interface ExporterOptions {
-  /** `otlp` or `remote-write`. */
+  /** `otlp`, `otlp-traces` or `remote-write`. */
   name: string;
+  /** What is sent, for the log: `metrics`, `spans`. */
+  what: string;
   intervalMs: number;
-  /** All metrics as requests, in pieces, with pauses between them; read at `at`. */
+  /** Everything there is to send as requests, in pieces, with pauses between them; read at `at`. */
   collect(at: number): AsyncIterable<Batch>;
   send(batch: Batch, signal: AbortSignal): Promise<Outcome>;
   /** Samples that a receiver left out of a request that it took. */
@@ -40,7 +42,7 @@ const BACKOFF = { baseMs: 1000, capMs: 30_000 } as const;
 const LAST_WORDS_MS = 2000;
 
 /**
- * Pushes all metrics at an interval, in one loop that does one thing at a time: so requests arrive in the order in which they were
+ * Pushes at an interval, in one loop that does one thing at a time: so requests arrive in the order in which they were
  * read, whatever fails in between, and memory holds one request. What cannot be sent waits on disk.
  */
 export class Exporter {
@@ -83,12 +85,12 @@ export class Exporter {
   }
 
   async #run(): Promise<void> {
-    const { clock, intervalMs, random, spool, log } = this.#options;
+    const { clock, intervalMs, random, spool, log, what } = this.#options;
     try {
       await spool.open();
     } catch (error) {
       this.#spoolWorks = false;
-      log.warn({ reason: (error as Error).message }, 'no spool: metrics that cannot be pushed at once are lost');
+      log.warn({ reason: (error as Error).message }, `no spool: ${what} that cannot be pushed at once are lost`);
     }
     // A fleet that was started at one moment does not push in step.
     let due = clock.now() + random() * intervalMs;
@@ -107,7 +109,7 @@ export class Exporter {
   }
 
   async #push(signal: AbortSignal): Promise<void> {
-    const { collect, clock, spool, log, name } = this.#options;
+    const { collect, clock, spool, log, name, what } = this.#options;
     try {
       for await (const batch of collect(clock.now())) {
         // In order: while older ones wait, this one waits behind them.
@@ -115,7 +117,7 @@ export class Exporter {
         if (waits || !(await this.#send(batch, signal))) await this.#keep(batch);
       }
     } catch (error) {
-      log.warn({ exporter: name, err: error }, 'metrics could not be read for a push');
+      log.warn({ exporter: name, err: error }, `${what} could not be read for a push`);
     }
   }
 
@@ -131,14 +133,14 @@ export class Exporter {
 
   /** False: it should be tried again. */
   async #send(batch: Batch, signal: AbortSignal): Promise<boolean> {
-    const { send, clock, random, log, rejected, name } = this.#options;
+    const { send, clock, random, log, rejected, name, what } = this.#options;
     const outcome = await send(batch, signal);
     this.#requests[outcome.kind]++;
     if (outcome.kind === 'later') {
       const backoff = random() * Math.min(BACKOFF.capMs, BACKOFF.baseMs * 2 ** this.#attempt++);
       this.#retryAt = clock.now() + Math.max(outcome.waitMs ?? 0, backoff);
       if (!this.#failing)
-        log.warn({ exporter: name, reason: outcome.reason }, 'metrics cannot be pushed: they wait on disk');
+        log.warn({ exporter: name, reason: outcome.reason }, `${what} cannot be pushed: they wait on disk`);
       this.#failing = true;
       return false;
     }
@@ -150,26 +152,26 @@ export class Exporter {
       if (points > 0) this.#refused(points, reason);
       this.#lastTaken = clock.now();
     }
-    if (this.#failing) log.info({ exporter: name }, 'metrics are pushed again');
+    if (this.#failing) log.info({ exporter: name }, `${what} are pushed again`);
     this.#failing = false;
     return true;
   }
 
   #refused(samples: number, reason: string): void {
-    const { log, name } = this.#options;
+    const { log, name, what } = this.#options;
     // The first one: a receiver that refuses one refuses many.
-    if (this.#dropped.refused === 0) log.warn({ exporter: name, samples, reason }, 'the receiver refuses metrics');
+    if (this.#dropped.refused === 0) log.warn({ exporter: name, samples, reason }, `the receiver refuses ${what}`);
     this.#dropped.refused += samples;
   }
 
   async #keep(batch: Batch): Promise<void> {
-    const { spool, log } = this.#options;
+    const { spool, log, what } = this.#options;
     try {
       await spool.put(batch);
       this.#spoolWorks = true;
     } catch (error) {
       if (this.#spoolWorks)
-        log.warn({ reason: (error as Error).message }, 'metrics cannot be put on disk: they are lost');
+        log.warn({ reason: (error as Error).message }, `${what} cannot be put on disk: they are lost`);
       this.#spoolWorks = false;
     }
   }

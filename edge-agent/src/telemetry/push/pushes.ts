@@ -32,6 +32,17 @@ export interface PushOptions {
   };
 }
 
+/** Where traces are pushed to. */
+export interface TracePushOptions {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly gzip: boolean;
+  readonly resource: Labels;
+  /** Most that waits on disk, in bytes. */
+  readonly spoolBytes: number;
+  readonly spansPerSecond: number;
+}
+
 /** Who pushes. */
 export interface PushIdentity {
   agent: string;
@@ -85,16 +96,9 @@ export async function startPushes(options: PushOptions, deps: PushDeps): Promise
 }
 
 function startOtlp(options: PushOptions, otlp: NonNullable<PushOptions['otlp']>, deps: PushDeps): Exporter {
-  const { agent, instance, site, version, startedAt } = deps.identity;
+  const { version, startedAt } = deps.identity;
   const starts = new StartTimes(startedAt);
-  const resource = {
-    'service.name': 'sipfleet-agent',
-    'service.instance.id': instance,
-    'service.version': version,
-    'sipfleet.agent': agent,
-    ...(site === undefined ? {} : { 'sipfleet.site': site }),
-    ...otlp.resource,
-  };
+  const resource = resourceOf(deps.identity, otlp.resource);
   const context = { resource, scope: { name: 'sipfleet', version }, starts };
   async function* collect(at: number): AsyncGenerator<Batch> {
     for await (const { families, samples } of requests(deps.families())) {
@@ -110,7 +114,20 @@ function startOtlp(options: PushOptions, otlp: NonNullable<PushOptions['otlp']>,
   };
   const delivery = { url: otlp.url, headers, retryable: otlpRetryable };
   // What waits on disk is compressed already, or not.
-  return startExporter(`otlp${otlp.gzip ? '-gzip' : ''}`, 'otlp', options, deps, delivery, collect, rejectedPoints);
+  const place = { directory: `otlp${otlp.gzip ? '-gzip' : ''}`, name: 'otlp', what: 'metrics', ...options };
+  return startExporter(place, deps, delivery, collect, rejectedPoints);
+}
+
+/** Attributes of who sends metrics and traces alike, so that one leads to the other. */
+export function resourceOf({ agent, instance, site, version }: PushIdentity, more: Labels): Labels {
+  return {
+    'service.name': 'sipfleet-agent',
+    'service.instance.id': instance,
+    'service.version': version,
+    'sipfleet.agent': agent,
+    ...(site === undefined ? {} : { 'sipfleet.site': site }),
+    ...more,
+  };
 }
 
 async function startRemoteWrite(
@@ -138,14 +155,20 @@ async function startRemoteWrite(
   };
   const sign = sigV4Region === undefined ? undefined : await sigV4(sigV4Region);
   const delivery = { url, headers: fixed, retryable: remoteWriteRetryable, sign };
-  return startExporter('remote-write', 'remote-write', options, deps, delivery, collect);
+  const place = { directory: 'remote-write', name: 'remote-write', what: 'metrics', ...options };
+  return startExporter(place, deps, delivery, collect);
 }
 
-function startExporter(
-  directory: string,
-  name: string,
-  { intervalMs, spoolBytes }: PushOptions,
-  { data, log, clock = CLOCK, random = Math.random }: PushDeps,
+/** Starts one loop of pushes. `directory`: of what waits, under the data directory's `push`; `what` is sent, for the log. */
+export function startExporter(
+  {
+    directory,
+    name,
+    what,
+    intervalMs,
+    spoolBytes,
+  }: { directory: string; name: string; what: string; intervalMs: number; spoolBytes: number },
+  { data, log, clock = CLOCK, random = Math.random }: Omit<PushDeps, 'families'>,
   delivery: Omit<DeliveryOptions, 'deadlineMs' | 'now'> & { sign?: Sign | undefined },
   collect: (at: number) => AsyncIterable<Batch>,
   rejected?: (body: Uint8Array) => { points: number; reason: string },
@@ -157,6 +180,7 @@ function startExporter(
   const exporter = new Exporter(
     {
       name,
+      what,
       intervalMs,
       collect,
       send: ({ body }, signal) => deliver(body, { ...delivery, deadlineMs: DEADLINE_MS, now: clock.now }, signal),

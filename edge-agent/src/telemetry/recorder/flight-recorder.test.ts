@@ -107,7 +107,10 @@ test('a call that failed over is kept as it was, from all tapes, in order; what 
   failover(77);
   passes(INVITE, 78, PHONE);
   const trace = r.keep(transaction(77), 200, now, ['failover']);
-  expect(trace).toMatch(/^[0-9a-f]{32}$/);
+  expect(trace).toMatchObject({
+    traceId: expect.stringMatching(/^[0-9a-f]{32}$/),
+    spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
+  });
   r.collect(now);
   passes('ACK sip:clyde@10.0.0.12 SIP/2.0', 77, PHONE, false, 0, 'ACK');
   r.collect(now);
@@ -116,7 +119,7 @@ test('a call that failed over is kept as it was, from all tapes, in order; what 
   const [call] = r.list();
   expect(rested).toEqual([call]);
   expect(call).toMatchObject({ callId: 'c77@phone', farm: 'pbx', reasons: ['failover'], results: ['INVITE 200'] });
-  expect(call!.traceId).toBe(trace);
+  expect(call!.traceId).toBe(trace!.traceId);
   expect(call!.messages).toHaveLength(7);
   expect(call!.messages.map((m) => m.backend)).toEqual([
     undefined,
@@ -129,7 +132,7 @@ test('a call that failed over is kept as it was, from all tapes, in order; what 
   ]);
   expect(r.list()).toHaveLength(1);
   expect(ladder(call!)).toBe(`Call-ID c77@phone
-farm    pbx    2026-01-01T00:00:01.001Z    trace ${trace}
+farm    pbx    2026-01-01T00:00:01.001Z    trace ${trace!.traceId}
 kept    failover    INVITE 200
 
           198.51.100.7:5062                 agent                             pbx1 10.0.0.11:5060               pbx2 10.0.0.12:5060

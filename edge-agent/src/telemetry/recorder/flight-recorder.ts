@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
 import type { Plan } from '../../plan.ts';
 import { TRANSPORT } from '../../ports.ts';
+import type { HashKey } from '../../sip/hash.ts';
 import { formatWords } from '../../sip/host.ts';
-import { METHODS } from '../../sip/method.ts';
+import { METHOD, METHODS } from '../../sip/method.ts';
 import type { Transaction } from '../calls/transactions.ts';
 import { DIRECTION, TapeReader, type TapeRecord } from '../tape.ts';
-import { headerOf, type KeptCall, type KeptMessage, type Reason } from './kept-call.ts';
+import { type TraceRef, traceKey, traceOf } from '../traces/ids.ts';
+import { type Decision, headerOf, type KeptCall, type KeptMessage, type Reason } from './kept-call.ts';
 
 export interface RecorderOptions {
   /** Bytes of kept messages, and calls, at most: the oldest go first. */
@@ -18,12 +19,19 @@ export interface RecorderOptions {
   epoch: number;
   /** A call has come to rest: nothing more was heard of it for a while. */
   rested?(call: KeptCall): void;
+  /** A call is forgotten. */
+  evicted?(call: KeptCall): void;
+  /** How the balancer saw a request that came in, as it was on the wire. Asked of what begins a call or registration. */
+  decide?(record: TapeRecord, bytes: Uint8Array, at: number): Decision | undefined;
 }
 
 /** Beyond it a call is a loop or an attack; its beginning says enough. */
 const MOST_MESSAGES = 200;
 /** Timer B and a little: whatever belongs to the transaction that was the reason has come by then. */
 const REST_MS = 5_000;
+
+/** What would be older by its token than a month is not. */
+const OLDEST_S = 31 * 86_400;
 
 const TRANSPORT_NAMES = Object.keys(TRANSPORT);
 
@@ -41,7 +49,8 @@ interface Listener {
 export class FlightRecorder {
   readonly #options: RecorderOptions;
   readonly #tapes: { reader: TapeReader; since: number | undefined }[];
-  readonly #plans = new Map<number, Listener[]>();
+  readonly #plans = new Map<number, { generation: number; listeners: Listener[] }>();
+  readonly #keys = new Map<string, HashKey>();
   /** In the order in which they were kept. */
   readonly #calls = new Map<number, KeptCall>();
   /** Those that are added to, and until when (the tapes' clock). */
@@ -61,19 +70,17 @@ export class FlightRecorder {
 
   /** The data threads are about to run `plan`. */
   use(plan: Plan, serial: number): void {
-    this.#plans.set(
-      serial,
-      plan.listeners.map(({ farm, address, port }) => ({
-        farm: plan.farms[farm]?.name ?? '',
-        local: hostPort(address, port),
-        backends: new Map(plan.farms[farm]?.backends.map((b) => [hostPort(b.address, b.port), b.name])),
-      })),
-    );
+    const listeners = plan.listeners.map(({ farm, address, port }) => ({
+      farm: plan.farms[farm]?.name ?? '',
+      local: hostPort(address, port),
+      backends: new Map(plan.farms[farm]?.backends.map((b) => [hostPort(b.address, b.port), b.name])),
+    }));
+    this.#plans.set(serial, { generation: plan.generation, listeners });
     for (const old of this.#plans.keys()) if (this.#plans.size > 8) this.#plans.delete(old);
   }
 
   /** A transaction ended in a way that makes its call worth keeping. Returns its trace where it is kept; undefined where it is not. */
-  keep(t: Transaction, status: number, time: number, reasons: readonly Reason[]): string | undefined {
+  keep(t: Transaction, status: number, time: number, reasons: readonly Reason[]): TraceRef | undefined {
     const known = this.#calls.get(t.call);
     const result = `${METHODS[t.method]} ${status === 0 ? 'none' : status}`;
     if (known !== undefined) {
@@ -81,7 +88,7 @@ export class FlightRecorder {
       known.results.push(result);
       if (!this.#open.has(t.call)) this.#fresh.add(t.call);
       this.#open.set(t.call, time + REST_MS);
-      return known.traceId;
+      return known;
     }
     if (reasons.length === 0) return undefined;
     if (!this.#afford(t, time)) {
@@ -89,10 +96,11 @@ export class FlightRecorder {
       return undefined;
     }
     for (const reason of reasons) this.kept.set(reason, (this.kept.get(reason) ?? 0) + 1);
-    const traceId = traceIdOf(t.call);
+    const trace = this.#traceOf(t);
     this.#calls.set(t.call, {
       call: t.call,
-      traceId,
+      ...trace,
+      dialogStart: this.#dialogStart(t),
       callId: '',
       farm: t.farm.name,
       method: METHODS[t.method] as string,
@@ -106,7 +114,7 @@ export class FlightRecorder {
     });
     this.#fresh.add(t.call);
     this.#open.set(t.call, time + REST_MS);
-    return traceId;
+    return trace;
   }
 
   /** Takes from the tapes what belongs to kept calls. `now` on the tapes' clock. */
@@ -165,7 +173,8 @@ export class FlightRecorder {
       call.omitted++;
       return;
     }
-    const listener = this.#plans.get(record.plan)?.[record.listener];
+    const plan = this.#plans.get(record.plan);
+    const listener = plan?.listeners[record.listener];
     const remote = hostPort(formatWords(record.ip0, record.ip1, record.ip2, record.ip3), record.port);
     const message: KeptMessage = {
       at,
@@ -174,8 +183,10 @@ export class FlightRecorder {
       local: listener?.local ?? '',
       remote,
       backend: listener?.backends.get(remote),
+      revision: plan?.generation,
       bytes: this.#options.redact(bytes),
     };
+    if (!message.sent && begins(message)) message.decision = this.#options.decide?.(record, bytes, at);
     call.messages.push(message);
     call.callId ||= headerOf(message, 'call-id', 'i') ?? '';
     call.bytes += message.bytes.length;
@@ -201,7 +212,24 @@ export class FlightRecorder {
       this.#calls.delete(key);
       this.#open.delete(key);
       this.#bytes -= call.bytes;
+      this.#options.evicted?.(call);
     }
+  }
+
+  /** A phone registers under one Call-ID for as long as it runs: what is kept of it is a trace each time. */
+  #traceOf(t: Transaction): TraceRef {
+    const { name } = t.farm;
+    const key = this.#keys.get(name) ?? traceKey(name);
+    this.#keys.set(name, key);
+    return traceOf(key, t.method === METHOD.REGISTER ? t.call + t.start : t.call);
+  }
+
+  #dialogStart({ dialogStart, start }: Transaction): number | undefined {
+    if (dialogStart < 0) return undefined;
+    const at = this.#wall(start);
+    // Tokens name the second modulo 2^24.
+    const age = (Math.floor(at / 1000) - dialogStart) & 0xffffff;
+    return age < OLDEST_S ? Math.min(at, (Math.floor(at / 1000) - age) * 1000) : undefined;
   }
 
   #wall(time: number): number {
@@ -213,6 +241,7 @@ const isSent = ({ direction }: TapeRecord): boolean => direction === DIRECTION.s
 const hostPort = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 
-/** 128 bits of the call's hash, which every agent computes alike from the Call-ID: a call that moves between agents stays one trace. */
-export const traceIdOf = (call: number): string =>
-  createHash('sha256').update(`sipfleet call ${call}`).digest('hex').slice(0, 32);
+/** Outside of any dialog: the balancer chose. */
+const begins = (message: KeptMessage): boolean =>
+  /^(?:INVITE|REGISTER) /.test(message.bytes.subarray(0, 9).toString('latin1')) &&
+  !/;\s*tag=/i.test(headerOf(message, 'to', 't') ?? '');

@@ -17,8 +17,7 @@ const STORM = 5;
 /** Why the call of a transaction that has come to its end is worth keeping; none: it is ordinary. `status` 0: silence. */
 export function judge(t: Transaction, status: number, time: number, options: JudgeOptions): Reason[] {
   const reasons: Reason[] = [];
-  const failed = status === 0 || (status >= 400 && !ORDINARY.has(status));
-  if (failed) reasons.push(t.method === METHOD.BYE ? 'no_bye_answer' : 'failed');
+  if (isFailure(status)) reasons.push(t.method === METHOD.BYE ? 'no_bye_answer' : 'failed');
   if (t.failovers > 0) reasons.push('failover');
   if (t.sent - t.attempts >= STORM) reasons.push('retransmissions');
   const progress = t.provisional > 0 ? t.provisional : time;
@@ -29,6 +28,9 @@ export function judge(t: Transaction, status: number, time: number, options: Jud
   if (reasons.length === 0 && sample) reasons.push('sampled');
   return reasons;
 }
+
+/** `status`: a final response, 0: silence. */
+export const isFailure = (status: number): boolean => status === 0 || (status >= 400 && !ORDINARY.has(status));
 
 /** By the call's hash, so that agents between which it moves agree. */
 export const isSampled = (call: number, share: number): boolean => (call % 10_000) / 10_000 < share;

@@ -1,4 +1,5 @@
 import { wordsOf } from '../../sip/host.ts';
+import type { TraceRef } from '../traces/ids.ts';
 
 /** One message of a kept call, as it went over the wire but for what must not leave the agent. */
 export interface KeptMessage {
@@ -12,17 +13,35 @@ export interface KeptMessage {
   remote: string;
   /** Name of the backend that the other end is, where it is one. */
   backend: string | undefined;
+  /** Generation of the snapshot that was in effect. */
+  revision: number | undefined;
   bytes: Buffer;
+  /** Of a request that begins something: how the balancer saw it when it came. */
+  decision?: Decision | undefined;
+}
+
+/** Why a request went where it went. */
+export interface Decision {
+  strategy: string;
+  /** `user`, `domain`, `header:x-tenant` …; undefined where the strategy uses none. */
+  key: string | undefined;
+  bucket: number | undefined;
+  /** Backends in the order in which they are asked. */
+  candidates: string[];
+  /** `pbx2: it is down` */
+  excluded: string[];
+  notes: readonly string[];
 }
 
 /** Why a call is kept. */
 export type Reason = 'failed' | 'slow' | 'failover' | 'no_bye_answer' | 'retransmissions' | 'sampled';
 
-export interface KeptCall {
+/** Its trace and root span are the same on every agent of the farm. */
+export interface KeptCall extends TraceRef {
   /** Hash of the Call-ID. */
   call: number;
-  /** The same on every agent of the fleet. */
-  traceId: string;
+  /** When its dialog began, where that was before the first message here: its token says so. Milliseconds since the epoch. */
+  dialogStart: number | undefined;
   callId: string;
   farm: string;
   method: string;
