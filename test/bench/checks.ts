@@ -13,7 +13,7 @@ import { startPbx } from '../demo-pbx/pbx.ts';
  * The health checks of one agent alone: 200 backends with three checks each (OPTIONS, a TCP connection, a call with a second of
  * voice), probed as the agent probes them. Tells how far probes start from their schedule, and what they cost.
  *
- *   node test/bench/checks.ts [--seconds 130] [--backends 200] [--json]
+ *   node test/bench/checks.ts [--seconds 130] [--backends 200] [--json]    alone; `npm run bench -- --sections checks` records it
  */
 const { values } = parseArgs({
   options: {
@@ -65,7 +65,7 @@ function definitions(tcp: number): CheckDefinition[] {
   });
 }
 
-interface Row {
+export interface CheckRow {
   check: string;
   probes: number;
   failed: number;
@@ -73,6 +73,13 @@ interface Row {
   worst: number;
   p99: number;
   late: number;
+}
+
+export interface ChecksResult {
+  backends: number;
+  rows: CheckRow[];
+  /** Of one core. */
+  cpu: number;
 }
 
 async function main(): Promise<void> {
@@ -119,13 +126,11 @@ async function main(): Promise<void> {
   const share = (used.user + used.system) / 1000 / (performance.now() - began);
   void schedule.close();
   child.disconnect();
-  print(
-    CHECKS.map(({ name }) => rowOf(name, starts)),
-    share,
-  );
+  const rows = CHECKS.map(({ name }) => rowOf(name, starts));
+  print({ backends: Number(values.backends), rows, cpu: share });
 }
 
-function rowOf(check: string, starts: ReadonlyMap<string, { off: number[]; failed: number }>): Row {
+function rowOf(check: string, starts: ReadonlyMap<string, { off: number[]; failed: number }>): CheckRow {
   const own = [...starts].filter(([key]) => key.endsWith(`/${check}`)).map(([, entry]) => entry);
   const off = own.flatMap((entry) => entry.off).sort((a, b) => a - b);
   const failed = own.reduce((sum, entry) => sum + entry.failed, 0);
@@ -140,14 +145,14 @@ function rowOf(check: string, starts: ReadonlyMap<string, { off: number[]; faile
   };
 }
 
-function print(rows: readonly Row[], share: number): void {
-  if (values.json) return void console.log(JSON.stringify({ rows, share }));
+function print(result: ChecksResult): void {
+  if (values.json) return void console.log(JSON.stringify(result));
   const percent = (n: number) => `${(100 * n).toFixed(2)} %`;
-  for (const { check, probes, failed, worst, p99, late } of rows)
+  for (const { check, probes, failed, worst, p99, late } of result.rows)
     console.log(
       `${check}: ${probes} probes, ${failed} failed; off schedule: p99 ${percent(p99)}, worst ${percent(worst)}, ${late} over 5 %`,
     );
-  console.log(`CPU: ${percent(share)} of one core`);
+  console.log(`CPU: ${percent(result.cpu)} of one core`);
 }
 
 await (values.peer ? playPeer() : main());

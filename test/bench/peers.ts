@@ -28,7 +28,8 @@ export interface Site {
 }
 
 /** What is measured, each with its tables. */
-export const SECTIONS = ['pairs', 'calls', 'streams', 'memory'] as const;
+const OF_PROXIES = ['pairs', 'calls', 'streams', 'memory'] as const;
+export const SECTIONS = [...OF_PROXIES, 'checks'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** A proxy that can be put under test. */
@@ -181,7 +182,7 @@ function secretsOf({ streams }: Site): Record<string, Record<string, string>> {
 export const PEERS: readonly Peer[] = [
   cfwd,
   kamailio('kamailio', 'Kamailio, stateless', ['pairs'], []),
-  kamailio('kamailio-tm', 'Kamailio, tm', SECTIONS, ['-A', 'WITH_TM']),
+  kamailio('kamailio-tm', 'Kamailio, tm', OF_PROXIES, ['-A', 'WITH_TM']),
   agent('sipfleet', 'Sipfleet', { sections: SECTIONS }),
   agent('sipfleet-stateless', 'Sipfleet, stateless', { sections: ['pairs'], transactions: 'stateless' }),
   agent('sipfleet-dgram', 'Sipfleet, dgram datapath', { sections: ['pairs'], datapath: 'dgram' }),

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { ChecksResult } from './checks.ts';
 import type { Machine } from './machine.ts';
 import { type Baseline, FIXED_RATES, type Result } from './measure.ts';
 import type { MemoryResult } from './memory.ts';
@@ -22,6 +23,7 @@ export interface Report {
   calls?: Result[];
   streams?: StreamResult[];
   memory?: MemoryResult[];
+  checks?: ChecksResult;
 }
 
 /** Peers that the others are set in relation to. */
@@ -99,6 +101,19 @@ function memories(results: readonly MemoryResult[]): string {
   );
 }
 
+function ofChecks({ rows }: ChecksResult): string {
+  const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;
+  return table(
+    ['check', 'probes', 'failed', 'off schedule, p99', 'worst', 'over 5 %'],
+    rows.map(({ check, probes, failed, p99, worst, late }) => [
+      check,
+      ...[probes, failed].map(whole),
+      ...[p99, worst].map(percent),
+      whole(late),
+    ]),
+  );
+}
+
 function circumstances(report: Report): string {
   const { machine } = report;
   return (
@@ -114,7 +129,7 @@ const configurations = (results: readonly { title: string; version: string; conf
 /** What was measured, as Markdown by section. */
 export function sections(report: Report): Partial<Record<Section, string>> {
   const blocks = (...parts: string[]): string => [circumstances(report), ...parts].join('\n\n');
-  const { pairs, calls, streams, memory } = report;
+  const { pairs, calls, streams, memory, checks } = report;
   return {
     ...(pairs && {
       pairs: blocks(
@@ -141,6 +156,13 @@ export function sections(report: Report): Partial<Record<Section, string>> {
       ),
     }),
     ...(memory && { memory: blocks('Bytes:', memories(memory)) }),
+    ...(checks && {
+      checks: blocks(
+        `${whole(checks.backends)} backends with three checks each (OPTIONS and TCP every 5 s, a call with a second of voice every minute), by the agent's scheduler and probers in a process of their own: ` +
+          `${(checks.cpu * 100).toFixed(1)} % of one core. How far probes start from their schedule, of the interval:`,
+        ofChecks(checks),
+      ),
+    }),
   };
 }
 

@@ -1,11 +1,13 @@
+import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { createAuthority } from '../../edge-agent/src/transport/certificates.fixture.ts';
 import { build, type Program } from './build.ts';
+import type { ChecksResult } from './checks.ts';
 import { type Bed, blast } from './load.ts';
 import { busyShare, divideCores, machine } from './machine.ts';
 import { type Baseline, directoryOf, measure, measureBaseline, QUICK, type Result, THOROUGH } from './measure.ts';
@@ -174,7 +176,19 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
     });
     return { memory: results };
   },
+  async checks(bench) {
+    // Calls are made once a minute: the starts of two lie between.
+    return { checks: await measureChecks(bench.settings.quick ? 70 : 190) };
+  },
 };
+
+/** As a process of its own, so that its CPU time is of the checks alone. */
+async function measureChecks(seconds: number): Promise<ChecksResult> {
+  console.error(`Measuring health checks: ${seconds} s …`);
+  const script = join(import.meta.dirname, 'checks.ts');
+  const { stdout } = await promisify(execFile)(process.execPath, [script, '--json', '--seconds', String(seconds)]);
+  return JSON.parse(stdout) as ChecksResult;
+}
 
 async function each<R>(peers: Peer[], what: string, measure: (peer: Peer) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
