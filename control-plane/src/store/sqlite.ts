@@ -57,7 +57,7 @@ export function openSqliteStore(file: string): Store {
     }
   }
 
-  const sql: Sql = { one, many, run };
+  const sql: Sql = { one, many, run, withoutWaiting };
 
   function enrol(enrolment: Enrolment): EnrolOutcome {
     const token = one('SELECT * FROM join_token WHERE hash = ?', enrolment.tokenHash);
