@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { farm, site, testCli } from './cli.fixture.ts';
 
 const both = `${site('milan')}---\n${farm('pbx')}`;
@@ -210,4 +211,41 @@ test('the plan says whom it touches: agents, their live calls and registrations,
   expect((await sipfleet('apply -f a.yaml --dry-run')).out).toContain(
     'Touches 2 agents at milan: 1 live call and 20 registrations on the farms that change; 1 agent did not say: edge-1.\nDry run: nothing was written.\n',
   );
+});
+
+test('for programs: one document on standard output, the rest on standard error, and no value of a Secret', async () => {
+  const { sipfleet, file } = await testCli();
+  const secret = 'kind: Secret\nname: login\ndata: { username: bonnie, password: parker-1934 }\n';
+  await file('a.yaml', `${both}---\n${secret}`);
+  const change = (kind: string, name: string, action: string, revision: number | null) => ({
+    kind,
+    name,
+    action,
+    revision,
+  });
+  const created = [change('Site', 'milan', 'create', null), change('Farm', 'pbx', 'create', null)];
+  const all = [...created, change('Secret', 'login', 'create', null)];
+  const planned = await sipfleet('diff -f a.yaml -o json');
+  expect([planned.code, planned.err, JSON.parse(planned.out).changes]).toEqual([2, '', all]);
+  const applied = await sipfleet('apply -f a.yaml -o json');
+  expect([applied.code, JSON.parse(applied.out)]).toMatchObject([
+    0,
+    { changes: all, revision: 1, blastRadius: { agents: 0 } },
+  ]);
+  expect(applied.err).toContain('3 created, 0 updated. Revision 1.');
+  await file('a.yaml', `${site('milan')}---\n${farm('pbx', 5070)}---\n${secret.replace('1934', '1935')}`);
+  const dry = await sipfleet('apply -f a.yaml --dry-run -o yaml');
+  expect(parse(dry.out)).toMatchObject({
+    changes: [{ action: 'none' }, { action: 'update', fields: [{ field: 'listeners[0].port' }] }, { action: 'update' }],
+    revision: null,
+  });
+  expect(dry.out + dry.err + applied.out + applied.err + planned.out).not.toContain('parker');
+  await sipfleet('apply -f a.yaml');
+  const rolledBack = await sipfleet('rollback -o json');
+  expect(JSON.parse(rolledBack.out)).toMatchObject({
+    to: 1,
+    changes: [{ name: 'pbx', action: 'update' }],
+    revision: 3,
+  });
+  expect((await sipfleet('apply -f a.yaml -o xml')).code).toBe(1);
 });

@@ -13,6 +13,7 @@ import type { BlastRadiusView } from '../api-changes.ts';
 import { ApiError, type Client, type ResourceChange, type RolloutInput } from '../client.ts';
 import type { SourceDocument } from './documents.ts';
 import { CliError, type Colors, EXIT, type Io } from './io.ts';
+import { type Format, formatted, forPeople } from './output.ts';
 import { afterWrite, type RolloutOptions, rolloutInput } from './rollout.ts';
 
 /** One resource of a plan. `revision`: the stored one, which a write must find unchanged; null where there is none yet. */
@@ -122,15 +123,25 @@ const someOf = (names: readonly string[]): string =>
 
 const isChange = (change: Change): boolean => change.action !== 'none';
 
+/** A plan for programs: what changes, without the values that a Secret may hold. */
+const viewOf = (changes: readonly Change[], blastRadius: BlastRadiusView) => ({
+  changes: changes.map((change) => ({
+    ...{ kind: change.resource.kind, name: change.resource.name, action: change.action, revision: change.revision },
+    ...(change.action === 'update' ? { fields: change.fields } : {}),
+  })),
+  blastRadius,
+});
+
 /** `sipfleet diff`. Returns the exit code. */
 export async function diff(
   client: Client,
   documents: readonly SourceDocument[],
+  format: Format,
   io: Io,
   colors: Colors,
 ): Promise<number> {
-  const { changes } = await makePlan(client, documents, false);
-  io.out(formatPlan(changes, colors));
+  const { changes, blastRadius } = await makePlan(client, documents, false);
+  io.out(format === 'table' ? formatPlan(changes, colors) : formatted(viewOf(changes, blastRadius), format));
   return changes.some(isChange) ? EXIT.differences : EXIT.ok;
 }
 
@@ -141,6 +152,7 @@ export interface ApplyOptions extends RolloutOptions {
   yes?: boolean;
   /** Show the plan and stop. */
   dryRun?: boolean;
+  output: Format;
 }
 
 /** `sipfleet apply`: plan, print it, write it. Returns the exit code. */
@@ -152,16 +164,23 @@ export async function apply(
   colors: Colors,
 ): Promise<number> {
   const { changes, blastRadius } = await makePlan(client, documents, options.prune ?? false);
-  io.out(formatPlan(changes, colors) + formatBlastRadius(blastRadius));
-  if (!changes.some(isChange)) io.out('Nothing to do.\n');
-  else if (options.dryRun) io.out('Dry run: nothing was written.\n');
-  else {
-    await confirmDeletion(changes, options, io);
-    const { written, revision } = await write(client, changes, rolloutInput(options));
-    io.out(`${summary(written)}${revision > 0 ? ` Revision ${revision}.` : ''}\n`);
-    return afterWrite(client, revision, options, io, colors);
+  const { output: format } = options;
+  const people = forPeople(io, format);
+  people.out(formatPlan(changes, colors) + formatBlastRadius(blastRadius));
+  /** @param made the revision; null: none */
+  const tell = (made: number | null): void => {
+    if (format !== 'table') io.out(formatted({ ...viewOf(changes, blastRadius), revision: made }, format));
+  };
+  if (!changes.some(isChange) || options.dryRun) {
+    people.out(changes.some(isChange) ? 'Dry run: nothing was written.\n' : 'Nothing to do.\n');
+    tell(null);
+    return EXIT.ok;
   }
-  return EXIT.ok;
+  await confirmDeletion(changes, options, io);
+  const { written, revision } = await write(client, changes, rolloutInput(options));
+  people.out(`${summary(written)}${revision > 0 ? ` Revision ${revision}.` : ''}\n`);
+  tell(revision > 0 ? revision : null);
+  return afterWrite(client, revision, options, people, colors);
 }
 
 async function confirmDeletion(changes: readonly Change[], options: ApplyOptions, io: Io): Promise<void> {

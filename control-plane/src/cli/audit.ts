@@ -1,11 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { AuditPage } from '../api-changes.ts';
 import { type AuditHead, EMPTY_LOG, verifyChain } from '../audit-chain.ts';
 import type { Client } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';
-import { FORMATS, type Format } from './get.ts';
-import { formatted } from './history.ts';
 import { type Colors, colorsFor, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted, outputOf, outputOption } from './output.ts';
 
 /** `sipfleet audit` and `sipfleet audit verify`. */
 export function addAudit(program: Command, io: Io, client: Connect, done: Done): void {
@@ -13,7 +12,7 @@ export function addAudit(program: Command, io: Io, client: Connect, done: Done):
     .command('audit')
     .description('who did what, when: the newest entries of the audit log')
     .option('--limit <n>', 'how many at most, from 1 to 1000', limit, 50)
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addOption(outputOption())
     .addHelpText('after', examples('audit', 'audit --limit 1000 -o json', 'audit verify'))
     .action(async ({ limit: most, output }: { limit: number; output: Format }) =>
       done(await audit(await client(), most, output, io, colorsFor(io))),
@@ -28,9 +27,10 @@ export function addAudit(program: Command, io: Io, client: Connect, done: Done):
       'an end of the log that was written down earlier; without it, one made anew is not found',
       head,
     )
+    .addOption(outputOption())
     .addHelpText('after', examples('audit verify', 'audit verify --expect 1024:9f2c…'))
-    .action(async ({ expect }: { expect?: AuditHead }) =>
-      done(await verify(await client(), expect, io, colorsFor(io))),
+    .action(async ({ expect }: { expect?: AuditHead }, own: Command) =>
+      done(await verify(await client(), expect, outputOf(own), io, colorsFor(io))),
     );
 }
 
@@ -67,7 +67,13 @@ function rowOf(
   return [String(sequence), at, actor, source, what];
 }
 
-async function verify(client: Client, expected: AuditHead | undefined, io: Io, colors: Colors): Promise<number> {
+async function verify(
+  client: Client,
+  expected: AuditHead | undefined,
+  format: Format,
+  io: Io,
+  colors: Colors,
+): Promise<number> {
   const verifier = verifyChain(EMPTY_LOG, expected);
   let end: AuditHead = EMPTY_LOG;
   for await (const page of client.audit()) {
@@ -76,6 +82,10 @@ async function verify(client: Client, expected: AuditHead | undefined, io: Io, c
     end = page.head;
   }
   const { entries, head: last, faults } = verifier.end(end);
+  if (format !== 'table') {
+    io.out(formatted({ entries, head: last, faults }, format));
+    return faults.length > 0 ? EXIT.error : EXIT.ok;
+  }
   for (const { sequence, message } of faults) io.err(`${colors.red('✗')} entry ${sequence}: ${message}\n`);
   if (faults.length > 0) {
     io.err(`sipfleet: the audit log of ${entries} entries was tampered with: ${faults.length} faults\n`);

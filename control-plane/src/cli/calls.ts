@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { AgentHttp } from './agent-http.ts';
 import { CliError, type Colors, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted } from './output.ts';
 
 interface Call {
   callId: string;
@@ -42,13 +43,13 @@ const path = (callId: string, as: string): string => `/v1/calls/${encodeURICompo
 /** `sipfleet calls`: what the agent's flight recorder kept, the newest first. */
 export async function calls(
   agent: AgentHttp,
-  { failed, user, output }: { failed?: boolean; user?: string; output: 'table' | 'json' },
+  { failed, user, output }: { failed?: boolean; user?: string; output: Format },
   io: Io,
   colors: Colors,
 ): Promise<number> {
   const query = new URLSearchParams({ ...(failed && { failed: '1' }), ...(user !== undefined && { user }) });
   const found = await agent.json<{ recording: boolean; calls: Call[] }>(`/v1/calls?${query}`);
-  if (output === 'json') io.out(`${JSON.stringify(found.calls, null, 2)}\n`);
+  if (output !== 'table') io.out(formatted(found.calls, output));
   else if (!found.recording) io.out('This agent records nothing (--recorder-memory 0).\n');
   else if (found.calls.length === 0) io.out('No such call is kept.\n');
   else
@@ -97,7 +98,7 @@ export async function ladder(
 export async function explain(
   agent: AgentHttp,
   callId: string | undefined,
-  { user, farm, output }: { user?: string; farm?: string; output: 'table' | 'json' },
+  { user, farm, output }: { user?: string; farm?: string; output: Format },
   io: Io,
   colors: Colors,
 ): Promise<number> {
@@ -107,7 +108,7 @@ export async function explain(
   const decisions = await agent.json<Decision[]>(
     callId === undefined ? `/v1/explain?${query}` : path(callId, 'explain'),
   );
-  if (output === 'json') io.out(`${JSON.stringify(decisions, null, 2)}\n`);
+  if (output !== 'table') io.out(formatted(decisions, output));
   else if (decisions.length === 0) io.out('The agent has no farm for that.\n');
   else io.out(decisions.map((d) => explanation(d, colors)).join('\n'));
   return EXIT.ok;

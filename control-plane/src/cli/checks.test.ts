@@ -65,6 +65,21 @@ test.each([
   expect(out).toBe(`unknown, ${result} (ring): it rang at ${at}\nby edge-1 (milan) in 2.50s\n`);
 });
 
+test('checks run for programs', async () => {
+  const { sipfleet, control } = await setUp();
+  const { agentId, jwt } = await control.enrol();
+  control.hub.connectedIds.add(agentId);
+  const running = sipfleet('checks run pbx/pbx1/dummy -o json');
+  await expect.poll(() => control.hub.runs).toHaveLength(1);
+  const { id } = control.hub.runs[0] as { id: string };
+  const at = new Date(control.clock.now).toISOString();
+  const found = { farm: 'pbx', backend: 'pbx1', check: 'dummy', state: 'down', result: 'failure' };
+  const report = { ...found, evidence: '486 Busy Here', seconds: 2.5, at };
+  await control.ask('POST', '/v1/agent/check-results', { as: { bearer: await jwt() }, body: { id, report } });
+  const { out, code } = await running;
+  expect([code, JSON.parse(out)]).toEqual([1, { agent: 'edge-1', site: 'milan', report }]);
+});
+
 test('checks run names what is wrong with its argument', async () => {
   const { sipfleet } = await setUp();
   expect(await sipfleet('checks run pbx/pbx1')).toMatchObject({

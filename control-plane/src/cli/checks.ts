@@ -1,9 +1,8 @@
 import { formatDuration } from '@sipfleet/contract';
-import { stringify } from 'yaml';
 import type { CheckView } from '../api.ts';
 import type { Client } from '../client.ts';
-import type { Format } from './get.ts';
 import { CliError, type Colors, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted } from './output.ts';
 
 type Last = NonNullable<CheckView['agents'][number]['last']>;
 
@@ -16,8 +15,7 @@ export async function checks(
   colors: Colors,
 ): Promise<number> {
   const all = await client.listChecks(farm);
-  if (format === 'json') io.out(`${JSON.stringify(all, null, 2)}\n`);
-  else if (format === 'yaml') io.out(stringify(all, { lineWidth: 0 }));
+  if (format !== 'table') io.out(formatted(all, format));
   else if (all.length === 0) io.out('No farm has checks.\n');
   else {
     io.out(table([['CHECK', 'TYPE', 'EVERY', 'BY', 'NEXT', 'LAST'], ...all.flatMap((view) => rowsOf(view, colors))]));
@@ -60,13 +58,15 @@ function resultOf({ state, result, phase, evidence, at }: Last, colors: Colors):
 }
 
 /** `sipfleet checks run FARM/BACKEND/CHECK`: one probe, now. Exit code 1 where it does not succeed. */
-export async function runCheck(client: Client, path: string, io: Io, colors: Colors): Promise<number> {
+export async function runCheck(client: Client, path: string, format: Format, io: Io, colors: Colors): Promise<number> {
   const [farm, backend, check, more] = path.split('/');
   if (!farm || !backend || !check || more !== undefined)
     throw new CliError(
       `check: found ${JSON.stringify(path)}; allowed: FARM/BACKEND/CHECK, such as pbx/pbx1/dummy-call`,
     );
-  const { agent, site, report } = await client.runCheck({ farm, backend, check });
-  io.out(`${resultOf(report, colors)}\nby ${agent} (${site}) in ${report.seconds.toFixed(2)}s\n`);
+  const found = await client.runCheck({ farm, backend, check });
+  const { agent, site, report } = found;
+  if (format !== 'table') io.out(formatted(found, format));
+  else io.out(`${resultOf(report, colors)}\nby ${agent} (${site}) in ${report.seconds.toFixed(2)}s\n`);
   return report.result === 'success' ? EXIT.ok : EXIT.error;
 }

@@ -1,13 +1,12 @@
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { type Done, examples } from './command.ts';
-import { FORMATS, type Format } from './get.ts';
-import { formatted } from './history.ts';
 import { CliError, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted, outputOption } from './output.ts';
 
 /** One control plane that the user works with. */
 const Context = z.strictObject({
@@ -127,7 +126,7 @@ export function addContexts(program: Command, io: Io, done: Done): void {
   command
     .command('list')
     .description('all of them; the one in use has a star')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addOption(outputOption())
     .addHelpText('after', examples('context list', 'context list -o json'))
     .action(async ({ output }: { output: Format }) => {
       const { current, contexts } = await read(io);

@@ -1,10 +1,9 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { AgentView } from '../api.ts';
 import type { Client } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';
-import { FORMATS, type Format } from './get.ts';
-import { formatted } from './history.ts';
 import { CliError, type Colors, colorsFor, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted, outputOption } from './output.ts';
 
 /** `sipfleet drift`: agents that do not run what they should; of one agent, field by field. */
 export function addDrift(program: Command, io: Io, client: Connect, done: Done): void {
@@ -14,7 +13,7 @@ export function addDrift(program: Command, io: Io, client: Connect, done: Done):
       'agents that do not run what they should; of one, the fields that differ; exit code 2 when there is any',
     )
     .argument('[agent]', 'name or id')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addOption(outputOption())
     .addHelpText('after', examples('drift', 'drift edge-1', 'drift -o json'))
     .action(async (agent: string | undefined, { output }: { output: Format }) => {
       const connected = await client();

@@ -4,9 +4,7 @@ import type { AgentView, Stored } from '../api.ts';
 import type { Client } from '../client.ts';
 import { stateOf } from './drift.ts';
 import { CliError, type Colors, EXIT, type Io, table } from './io.ts';
-
-export const FORMATS = ['table', 'json', 'yaml'] as const;
-export type Format = (typeof FORMATS)[number];
+import { type Format, formatted } from './output.ts';
 
 const KIND_NAMES: Record<string, Kind | 'Agent'> = {
   site: 'Site',
@@ -118,8 +116,7 @@ export async function remove(client: Client, word: string, name: string, io: Io)
 /** `sipfleet status`: which agents run what they should, and what they think of their backends. */
 export async function status(client: Client, format: Format, io: Io, colors: Colors): Promise<number> {
   const all = await client.listAgents();
-  if (format === 'json') io.out(`${JSON.stringify(all, null, 2)}\n`);
-  else if (format === 'yaml') io.out(stringify(all, { lineWidth: 0 }));
+  if (format !== 'table') io.out(formatted(all, format));
   else if (all.length === 0) io.out('No agent has joined yet: sipfleet join-token SITE\n');
   else io.out(`${agentTable(all, colors)}\n${backendTable(all, colors)}`);
   return EXIT.ok;

@@ -1,10 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { stringify } from 'yaml';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { VersionView } from '../api-changes.ts';
 import type { Client } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';
-import { FORMATS, type Format, kindOf } from './get.ts';
+import { kindOf } from './get.ts';
 import { CliError, type Colors, colorsFor, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted, outputOption } from './output.ts';
 
 /** `sipfleet history`: the versions of a site or farm, and with two revisions what lies between them. */
 export function addHistory(program: Command, io: Io, client: Connect, done: Done): void {
@@ -16,7 +16,7 @@ export function addHistory(program: Command, io: Io, client: Connect, done: Done
     .option('--limit <n>', 'how many at most', countTo(1000), 20)
     .option('--from <revision>', 'show the fields that differ since this revision', revision)
     .option('--to <revision>', 'with --from: until this one (default: the current)', revision)
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addOption(outputOption())
     .addHelpText(
       'after',
       examples(
@@ -72,9 +72,6 @@ async function history(
   else io.out(fields.map(({ field, from: was, to: is }) => `${field}: ${was} → ${is}\n`).join(''));
   return EXIT.ok;
 }
-
-export const formatted = (value: unknown, format: 'json' | 'yaml'): string =>
-  format === 'json' ? `${JSON.stringify(value, null, 2)}\n` : stringify(value, { lineWidth: 0 });
 
 function versionTable(versions: readonly VersionView[], colors: Colors): string {
   const paint = { create: colors.green, update: colors.yellow, delete: colors.red };

@@ -4,6 +4,7 @@ import { agentHttp } from './agent-http.ts';
 import { calls, explain, ladder } from './calls.ts';
 import { type Done, examples } from './command.ts';
 import { colorsFor, type Io } from './io.ts';
+import { outputOption } from './output.ts';
 import { top } from './top.ts';
 
 const NOTE = `
@@ -17,7 +18,6 @@ export function addObservers(program: Command, io: Io, done: Done): void {
     new Option('--admin <host:port>', 'the agent to ask (or SIPFLEET_ADMIN)').default(
       io.env.SIPFLEET_ADMIN ?? '127.0.0.1:8081',
     );
-  const output = () => new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table');
   program
     .command('calls')
     .description(
@@ -25,7 +25,7 @@ export function addObservers(program: Command, io: Io, done: Done): void {
     )
     .option('--failed', 'leave out those that are only a sample')
     .option('--user <user>', 'only those from or to this user or URI')
-    .addOption(output())
+    .addOption(outputOption())
     .addOption(admin())
     .addHelpText('after', `${NOTE}${examples('calls --failed', 'calls --user clyde --admin 10.0.0.5:8081')}`)
     .action(async (options) => done(await calls(agentHttp(options.admin, io), options, io, colorsFor(io))));
@@ -48,7 +48,7 @@ export function addObservers(program: Command, io: Io, done: Done): void {
     .argument('[call-id]', 'a kept call, see sipfleet calls')
     .option('--user <user>', 'where calls to this user, and its registrations, go now')
     .option('--farm <farm>', 'in this farm only, with --user')
-    .addOption(output())
+    .addOption(outputOption())
     .addOption(admin())
     .addHelpText('after', `${NOTE}${examples('explain --user clyde', 'explain a84b4c76e66710@pc33')}`)
     .action(async (callId: string | undefined, options) =>

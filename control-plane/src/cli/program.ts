@@ -20,10 +20,11 @@ import { addContexts } from './contexts.ts';
 import { readDocuments } from './documents.ts';
 import { drain } from './drain.ts';
 import { addDrift } from './drift.ts';
-import { FORMATS, type Format, get, remove, status } from './get.ts';
+import { get, remove, status } from './get.ts';
 import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
 import { addObservers } from './observe.ts';
+import { type Format, formatted, outputOf, outputOption } from './output.ts';
 import type { ControlPlaneFlags } from './processes.ts';
 import { reference } from './reference.ts';
 import { addRollback } from './rollback.ts';
@@ -204,7 +205,8 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     .addOption(files)
     .option('--prune', 'also delete sites and farms that the files do not name (never Secrets)')
     .option('--yes', 'do not ask before deleting')
-    .option('--dry-run', 'show the plan, write nothing');
+    .option('--dry-run', 'show the plan, write nothing')
+    .addOption(outputOption());
   rolloutOptions(applying)
     .addHelpText(
       'after',
@@ -223,10 +225,14 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     .command('diff')
     .description('show what apply would change; exit code 2 when it would change anything')
     .addOption(files)
-    .addHelpText('after', examples('diff -f farm.yaml', 'get farms -o yaml | sipfleet diff -f -'))
-    .action(async ({ file }) => {
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      examples('diff -f farm.yaml', 'diff -f farms/ -o json', 'get farms -o yaml | sipfleet diff -f -'),
+    )
+    .action(async ({ file, output }) => {
       const documents = await readDocuments(file, io);
-      done(await diff(await client(), documents, io, colorsFor(io)));
+      done(await diff(await client(), documents, output, io, colorsFor(io)));
     });
   program
     .command('delete')
@@ -250,9 +256,11 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     .description('make a token with which one agent joins a site')
     .argument('<site>')
     .option('--ttl <duration>', 'how long it is good for (default: 1h)')
-    .addHelpText('after', examples('join-token milan', 'join-token milan --ttl 10m'))
-    .action(async (site: string, { ttl }: { ttl?: string }) => {
-      io.out(`${(await (await client()).createJoinToken(site, ttl)).token}\n`);
+    .addOption(outputOption())
+    .addHelpText('after', examples('join-token milan', 'join-token milan --ttl 10m', 'join-token milan -o json'))
+    .action(async (site: string, { ttl, output }: { ttl?: string; output: Format }) => {
+      const made = await (await client()).createJoinToken(site, ttl);
+      io.out(output === 'table' ? `${made.token}\n` : formatted(made, output));
       done(EXIT.ok);
     });
 }
@@ -277,13 +285,12 @@ function addDrain(program: Command, io: Io, client: Connect, done: (code: number
 }
 
 function addReaders(program: Command, io: Io, client: Connect, done: (code: number) => void): void {
-  const output = () => new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table');
   program
     .command('get')
     .description('list sites, farms, secrets or agents, or show one; of secrets never a value')
     .argument('<kind>', 'sites, farms, secrets or agents')
     .argument('[name]')
-    .addOption(output())
+    .addOption(outputOption())
     .addHelpText('after', examples('get farms', 'get farm pbx -o yaml', 'get agents -o json'))
     .action(async (kind: string, name: string | undefined, { output: format }: { output: Format }) =>
       done(await get(await client(), kind, name, format, io)),
@@ -291,7 +298,7 @@ function addReaders(program: Command, io: Io, client: Connect, done: (code: numb
   program
     .command('status')
     .description('which agents run what they should, and what state their backends are in')
-    .addOption(output())
+    .addOption(outputOption())
     .option('--watch', 'show it until Ctrl-C')
     .addHelpText('after', examples('status', 'status -o json', 'status --watch'))
     .action(async ({ output: format, watch: follows }: { output: Format; watch?: true }) => {
@@ -330,7 +337,7 @@ function addChecks(program: Command, io: Io, client: Connect, done: (code: numbe
     .command('checks')
     .description('who makes which health check, when next, and what was found last')
     .argument('[farm]')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addOption(outputOption())
     .option('--watch', 'show it until Ctrl-C')
     .addHelpText('after', examples('checks', 'checks pbx --watch', 'checks run pbx/pbx1/dummy-call'))
     .action(async (farm: string | undefined, { output: format, watch: follows }: { output: Format; watch?: true }) => {
@@ -343,6 +350,9 @@ function addChecks(program: Command, io: Io, client: Connect, done: (code: numbe
     .command('run')
     .description('have an agent make a check now and show what it finds; exit code 1 where it does not succeed')
     .argument('<farm/backend/check>')
-    .addHelpText('after', examples('checks run pbx/pbx1/dummy-call'))
-    .action(async (path: string) => done(await runCheck(await client(), path, io, colorsFor(io))));
+    .addOption(outputOption())
+    .addHelpText('after', examples('checks run pbx/pbx1/dummy-call', 'checks run pbx/pbx1/dummy-call -o json'))
+    .action(async (path: string, _, own: Command) =>
+      done(await runCheck(await client(), path, outputOf(own), io, colorsFor(io))),
+    );
 }

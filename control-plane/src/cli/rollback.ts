@@ -4,7 +4,10 @@ import type { Client } from '../client.ts';
 import { formatBlastRadius } from './apply.ts';
 import { type Connect, type Done, examples } from './command.ts';
 import { type Colors, colorsFor, EXIT, type Io } from './io.ts';
+import { type Format, formatted, forPeople, outputOption } from './output.ts';
 import { afterWrite, numberOf, type RolloutOptions, rolloutInput, rolloutOptions } from './rollout.ts';
+
+type RollbackOptions = RolloutOptions & { to?: number; dryRun?: true; output: Format };
 
 /** `sipfleet rollback`. */
 export function addRollback(program: Command, io: Io, client: Connect, done: Done): void {
@@ -12,33 +15,35 @@ export function addRollback(program: Command, io: Io, client: Connect, done: Don
     .command('rollback')
     .description('make every farm what it was at an older revision, as a new revision')
     .option('--to <revision>', 'default: the revision before the last change', numberOf)
-    .option('--dry-run', 'show what would change, write nothing');
+    .option('--dry-run', 'show what would change, write nothing')
+    .addOption(outputOption());
   rolloutOptions(command)
     .addHelpText(
       'after',
       examples('rollback', 'rollback --to 41 --dry-run', 'rollback --to 41 --rollout canary --wait'),
     )
-    .action(async (options: RolloutOptions & { to?: number; dryRun?: true }) =>
-      done(await rollback(await client(), options, io, colorsFor(io))),
-    );
+    .action(async (options: RollbackOptions) => done(await rollback(await client(), options, io, colorsFor(io))));
 }
 
-async function rollback(
-  client: Client,
-  options: RolloutOptions & { to?: number; dryRun?: true },
-  io: Io,
-  colors: Colors,
-): Promise<number> {
+async function rollback(client: Client, options: RollbackOptions, io: Io, colors: Colors): Promise<number> {
   const plan = await client.planRollback(options.to);
-  io.out(planText(plan, colors));
-  if (plan.changes.length === 0) io.out(`Every farm is what it was at revision ${plan.to}.\n`);
-  else if (options.dryRun) io.out('Dry run: nothing was written.\n');
-  else {
-    const { revision } = await client.rollback(plan.to, rolloutInput(options));
-    io.out(`Farms are as they were at revision ${plan.to}. Revision ${revision}.\n`);
-    return afterWrite(client, revision, options, io, colors);
+  const { output: format } = options;
+  const people = forPeople(io, format);
+  people.out(planText(plan, colors));
+  const tell = (revision: number | null): void => {
+    const { to, changes, left, blastRadius } = plan;
+    if (format !== 'table') io.out(formatted({ to, changes, left, blastRadius, revision }, format));
+  };
+  if (plan.changes.length === 0 || options.dryRun) {
+    const none = `Every farm is what it was at revision ${plan.to}.\n`;
+    people.out(plan.changes.length === 0 ? none : 'Dry run: nothing was written.\n');
+    tell(null);
+    return EXIT.ok;
   }
-  return EXIT.ok;
+  const { revision } = await client.rollback(plan.to, rolloutInput(options));
+  people.out(`Farms are as they were at revision ${plan.to}. Revision ${revision}.\n`);
+  tell(revision);
+  return afterWrite(client, revision, options, people, colors);
 }
 
 function planText({ changes, blastRadius, left }: RollbackPlan, colors: Colors): string {

@@ -2,9 +2,8 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { RolloutView } from '../api-rollouts.ts';
 import type { Client, RolloutInput } from '../client.ts';
 import { type Connect, type Done, examples } from './command.ts';
-import { FORMATS, type Format } from './get.ts';
-import { formatted } from './history.ts';
 import { CliError, type Colors, colorsFor, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted, outputOption } from './output.ts';
 import { progressOf, waitForAgents } from './wait.ts';
 import { watch } from './watch.ts';
 
@@ -67,7 +66,6 @@ export async function afterWrite(
 
 /** `sipfleet rollout …`. */
 export function addRollouts(program: Command, io: Io, client: Connect, done: Done): void {
-  const output = () => new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table');
   const command = program
     .command('rollout')
     .description('see and steer how a change reaches the agents stage by stage')
@@ -76,7 +74,7 @@ export function addRollouts(program: Command, io: Io, client: Connect, done: Don
     .command('status')
     .description('the rollout under way, or the last one: stage, agents, what the gate has seen, what happened')
     .argument('[number]', 'default: the last one', numberOf)
-    .addOption(output())
+    .addOption(outputOption())
     .option('--watch', 'show it until it has ended; exit code 3 where it was rolled back')
     .addHelpText('after', examples('rollout status', 'rollout status 42 -o json', 'rollout status --watch'))
     .action(
@@ -92,7 +90,7 @@ export function addRollouts(program: Command, io: Io, client: Connect, done: Don
   command
     .command('list')
     .description('the last twenty rollouts, newest first')
-    .addOption(output())
+    .addOption(outputOption())
     .addHelpText('after', examples('rollout list', 'rollout list -o yaml'))
     .action(async ({ output: format }: { output: Format }) => {
       const views = await (await client()).listRollouts(20);

@@ -73,3 +73,17 @@ test('control-plane hands over who else is let in', async () => {
     {},
   ]);
 });
+
+test('for programs: tokens with what belongs to them, and the verdict about the audit log', async () => {
+  const { sipfleet, control } = await testCli();
+  await control.put({ kind: 'Site', name: 'milan' });
+  const made = JSON.parse((await sipfleet('token create ci --role viewer -o json')).out);
+  expect(made).toMatchObject({ name: 'ci', role: 'viewer', sites: null, token: expect.stringMatching(/^sft_/) });
+  const joining = JSON.parse((await sipfleet('join-token milan --ttl 10m -o json')).out);
+  expect(joining).toEqual({ token: expect.stringMatching(/^sfj_/), site: 'milan', expiresAt: expect.any(String) });
+  const verified = await sipfleet('audit verify -o json');
+  expect([verified.code, JSON.parse(verified.out)]).toEqual([
+    0,
+    { entries: 3, head: { sequence: 3, hash: expect.any(String) }, faults: [] },
+  ]);
+});

@@ -1,14 +1,14 @@
 import { type Command, Option } from 'commander';
 import type { TokenView } from '../api-access.ts';
 import { type Connect, type Done, examples } from './command.ts';
-import { FORMATS, type Format } from './get.ts';
-import { formatted } from './history.ts';
 import { EXIT, type Io, table } from './io.ts';
+import { type Format, formatted, outputOption } from './output.ts';
 
 interface CreateOptions {
   role: 'viewer' | 'operator' | 'admin';
   site?: string[];
   ttl?: string;
+  output: Format;
 }
 
 /** `sipfleet token …`: who may use the API. */
@@ -33,19 +33,21 @@ export function addTokens(program: Command, io: Io, client: Connect, done: Done)
       (site, all: string[] = []) => [...all, site],
     )
     .option('--ttl <duration>', 'how long it is good for (default: it does not expire)')
+    .addOption(outputOption())
     .addHelpText(
       'after',
       examples('token create ci --role operator --site milan --site rome --ttl 90d', 'token create ann --role viewer'),
     )
-    .action(async (name: string, { role, site, ttl }: CreateOptions) => {
+    .action(async (name: string, { role, site, ttl, output }: CreateOptions) => {
       const request = { name, role, ...(site ? { sites: site } : {}), ...(ttl ? { ttl } : {}) };
-      io.out(`${(await (await client()).createToken(request)).token}\n`);
+      const made = await (await client()).createToken(request);
+      io.out(output === 'table' ? `${made.token}\n` : formatted(made, output));
       done(EXIT.ok);
     });
   command
     .command('list')
     .description('every token, expired ones as well; never the tokens themselves')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .addOption(outputOption())
     .addHelpText('after', examples('token list', 'token list -o json'))
     .action(async ({ output }: { output: Format }) => {
       const tokens = await (await client()).listTokens();
