@@ -97,6 +97,35 @@ export const agent: Page = {
           ],
         }),
         series({
+          title: 'Utilisation of data threads',
+          description:
+            'Share of their time that they did not wait, mean over the threads. Near 100 % they refuse new work.',
+          width: 8,
+          unit: 'percentunit',
+          queries: [[`rate(sipfleet_worker_busy_seconds_total${here()}[5m]) / sipfleet_workers${here()}`, '{{agent}}']],
+        }),
+        series({
+          title: 'Datagrams per batch',
+          description:
+            'Taken from a socket at once: grows with the load, at most 64. With the dgram datapath always 1.',
+          width: 8,
+          queries: [
+            [
+              `sum by (agent) (rate(sipfleet_messages_received_total${here('transport="udp"')}[5m])) / sum by (agent) (rate(sipfleet_udp_batches_total${here()}[5m]))`,
+              '{{agent}}',
+            ],
+          ],
+        }),
+        series({
+          title: 'Under way and waiting',
+          description: 'Transactions (at most 50,000 per data thread), and KiB that wait for peers that read slowly.',
+          width: 8,
+          queries: [
+            [`sipfleet_transactions${here()}`, '{{agent}} transactions'],
+            [`sipfleet_stream_queued_bytes${here()} / 1024`, '{{agent}} KiB queued'],
+          ],
+        }),
+        series({
           title: 'CPU',
           description: 'Cores used, all threads.',
           width: 8,

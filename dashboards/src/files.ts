@@ -3,6 +3,7 @@ import { ALERTS } from './alerts.ts';
 import { build } from './page.ts';
 import { PAGES } from './pages.ts';
 import { RECORDING } from './recording.ts';
+import { metricsReference } from './reference.ts';
 
 const GENERATED = '# Generated from dashboards/src by npm run dashboards: change it there.\n';
 
@@ -13,5 +14,6 @@ export function generatedFiles(): Map<string, string> {
     ...PAGES.map((page): [string, string] => [`grafana/${page.uid}.json`, `${JSON.stringify(build(page), null, 2)}\n`]),
     ['rules/recording.yaml', rules(RECORDING)],
     ['rules/alerts.yaml', rules(ALERTS)],
+    ['../docs/metrics.md', metricsReference()],
   ]);
 }

@@ -57,7 +57,7 @@ interface Running {
 const open = new OpenConnections(start.openConnections);
 open.clear(start.index);
 const counts = createCounts();
-const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd: openLetters, onWaited });
+const udp = createUdpTransport({ kind: start.datapath, handler: receive, counts, onBatchEnd, onWaited });
 const streams = createStreamTransport({
   kind: start.datapath,
   handler: receive,
@@ -139,6 +139,12 @@ function lost(to: Endpoint, refused: boolean): void {
 
 function onWaited(milliseconds: number, dropped: number): void {
   overload.waited(performance.now(), milliseconds, dropped);
+}
+
+let batches = 0;
+function onBatchEnd(): void {
+  batches++;
+  openLetters();
 }
 
 /** What other data threads want: mostly between two batches of our own, woken for it where none comes. */
@@ -232,10 +238,17 @@ const tick = setInterval(() => {
   if (timers === undefined) fireTimers();
 }, TICK_MS);
 
+/** Milliseconds that this thread has not waited, as far as they are counted. */
+let activeBefore = 0;
+
 /** What the transports counted since the last time, into the counters of the running plan. */
 function takeCounts(): void {
   if (!running) return;
   running.counters.takeTransport(counts);
+  const { active } = performance.eventLoopUtilization();
+  running.counters.takeWork((active - activeBefore) / 1000, batches);
+  activeBefore = active;
+  batches = 0;
   running.counters.takeStates({
     transactions: exchanges?.size ?? 0,
     queuedBytes: streams.queuedBytes,

@@ -1,3 +1,4 @@
+import { BACKEND_BUDGET, CODE_BUDGET, OVERFLOW, REGISTRATION_CODE_BUDGET } from './budgets.ts';
 import { type BackendCalls, type FarmCalls, ORIGINS, REGISTRATION, SESSION } from './calls/farms.ts';
 import type { CATALOGUE } from './catalogue.ts';
 
@@ -5,15 +6,6 @@ type Series = [Record<string, string>, number];
 type MetricKey = keyof typeof CATALOGUE;
 /** Fills a metric with absolute values. */
 type Fill = (key: MetricKey, series: Iterable<Series>) => void;
-
-/** Backends of one farm that get series of their own; what the others count stands under {@link OVERFLOW}. */
-export const BACKEND_BUDGET = 64;
-/** Final statuses of one farm and origin that get a series of their own, those seen first. */
-export const CODE_BUDGET = 40;
-/** Final statuses of registrations at one backend that get a series of their own: 2xx, challenge, and some ways to fail. */
-export const REGISTRATION_CODE_BUDGET = 12;
-/** Label value of what is beyond a budget. No backend has this name: names begin with a letter or digit. */
-export const OVERFLOW = '_other';
 
 const SESSION_METRICS: readonly [MetricKey, number][] = [
   ['sessionRequests', SESSION.requests],

@@ -1,7 +1,10 @@
+import { BACKEND_BUDGET, CODE_BUDGET, REGISTRATION_CODE_BUDGET } from './budgets.ts';
 import type { MetricEntry } from './catalogue.ts';
 
 /** `backend`: that of the last attempt; `none` where none was reached, `_other` beyond 64 per farm. `origin`: who began, client or backend. */
 const SESSION = ['farm', 'backend', 'origin'] as const;
+
+const BACKENDS = { backend: BACKEND_BUDGET } as const;
 
 /** The part of the catalogue that is about sessions and registrations. */
 export const CALL_METRICS = {
@@ -11,6 +14,7 @@ export const CALL_METRICS = {
     help: 'Session requests (INVITE outside of a dialog, retransmissions not counted) that have come to an end, challenged ones included. By who began: client or backend. RFC 6076: denominator of SER, SEER, ISA and SCR.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionChallenges: {
     name: 'sipfleet_session_challenges_total',
@@ -18,6 +22,7 @@ export const CALL_METRICS = {
     help: 'Session requests that were answered with 401 or 407. Taken off the denominator they give authentication-adjusted ratios.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionRedirects: {
     name: 'sipfleet_session_redirects_total',
@@ -25,6 +30,7 @@ export const CALL_METRICS = {
     help: 'Session requests that were answered with 3xx. RFC 6076: taken off the denominator of SER and SEER.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionsEstablished: {
     name: 'sipfleet_sessions_established_total',
@@ -32,6 +38,7 @@ export const CALL_METRICS = {
     help: 'Session requests that were answered with 2xx. RFC 6076: numerator of SER.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionsEffective: {
     name: 'sipfleet_session_effective_total',
@@ -39,6 +46,7 @@ export const CALL_METRICS = {
     help: 'Session requests that were answered with 2xx, 480, 486, 600 or 603. RFC 6076: numerator of SEER.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionsIneffective: {
     name: 'sipfleet_session_ineffective_total',
@@ -46,6 +54,7 @@ export const CALL_METRICS = {
     help: 'Session requests that were answered with 408, 500, 503 or 504, or not at all. RFC 6076: numerator of ISA.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionsCompleted: {
     name: 'sipfleet_sessions_completed_total',
@@ -53,6 +62,7 @@ export const CALL_METRICS = {
     help: 'Sessions that ended with an answered BYE. RFC 6076: numerator of SCR. Dialogs that were only forgotten are not among them.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   sessionsExpired: {
     name: 'sipfleet_sessions_expired_total',
@@ -67,6 +77,7 @@ export const CALL_METRICS = {
     help: 'Session requests by their final status; none where no answer came. Statuses beyond 40 per farm and origin count as _other.',
     labels: ['farm', 'origin', 'code'],
     unit: '1',
+    budget: { code: CODE_BUDGET },
   },
   activeSessions: {
     name: 'sipfleet_active_sessions',
@@ -74,6 +85,7 @@ export const CALL_METRICS = {
     help: 'Dialogs that go on, as far as this agent saw them. Soft state, approximate: an agent that takes over learns of a dialog from its next message.',
     labels: SESSION,
     unit: '1',
+    budget: BACKENDS,
   },
   registrationRequests: {
     name: 'sipfleet_registration_requests_total',
@@ -81,6 +93,7 @@ export const CALL_METRICS = {
     help: 'REGISTER transactions that have come to an end, challenged ones included. RFC 6076: denominator of IRA.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   registrationChallenges: {
     name: 'sipfleet_registration_challenges_total',
@@ -88,6 +101,7 @@ export const CALL_METRICS = {
     help: 'REGISTER transactions that were answered with 401 or 407. Taken off the denominator they give the authentication-adjusted ratio.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   registrationSuccesses: {
     name: 'sipfleet_registration_successes_total',
@@ -95,6 +109,7 @@ export const CALL_METRICS = {
     help: 'REGISTER transactions that were answered with 2xx.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   registrationFailures: {
     name: 'sipfleet_registration_failures_total',
@@ -102,6 +117,7 @@ export const CALL_METRICS = {
     help: 'REGISTER transactions that were answered with 4xx (but 401, 402 and 407), 5xx or 6xx, or not at all. RFC 6076: numerator of IRA.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   registrationResults: {
     name: 'sipfleet_registration_results_total',
@@ -109,6 +125,7 @@ export const CALL_METRICS = {
     help: 'REGISTER transactions by their final status; none where no answer came. Statuses beyond 12 per backend count as _other.',
     labels: ['farm', 'backend', 'code'],
     unit: '1',
+    budget: { ...BACKENDS, code: REGISTRATION_CODE_BUDGET },
   },
   activeRegistrations: {
     name: 'sipfleet_active_registrations',
@@ -116,6 +133,7 @@ export const CALL_METRICS = {
     help: 'Bindings that backends stored and that have not expired, as far as this agent saw them. Soft state, approximate.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   registrationDelay: {
     name: 'sipfleet_registration_request_delay_seconds',

@@ -1,4 +1,6 @@
+import { BACKEND_BUDGET } from './budgets.ts';
 import { CALL_METRICS } from './catalogue-calls.ts';
+import { DELIVERY_METRICS } from './catalogue-delivery.ts';
 
 /**
  * Every metric of the agent, as data: what dashboards, alerts, documentation and the registry are made from.
@@ -13,8 +15,11 @@ export interface MetricEntry {
   readonly unit: 'seconds' | 'bytes' | '1';
   /** Upper bounds of a histogram's buckets, in `unit`. */
   readonly buckets?: readonly number[];
+  /** Values of a label that get series of their own, per farm and whatever other labels there are; the rest counts under `_other`. */
+  readonly budget?: Readonly<Partial<Record<'backend' | 'code', number>>>;
 }
 
+const BACKENDS = { backend: BACKEND_BUDGET } as const;
 const LISTENER = ['farm', 'listener', 'transport'] as const;
 
 export const CATALOGUE = {
@@ -101,6 +106,7 @@ export const CATALOGUE = {
     help: 'Requests forwarded to a backend. Methods without a name of their own count as "other".',
     labels: ['farm', 'backend', 'method'],
     unit: '1',
+    budget: BACKENDS,
   },
   backendRequestsReceived: {
     name: 'sipfleet_backend_requests_received_total',
@@ -108,6 +114,7 @@ export const CATALOGUE = {
     help: 'Requests that came from a backend. Methods without a name of their own count as "other".',
     labels: ['farm', 'backend', 'method'],
     unit: '1',
+    budget: BACKENDS,
   },
   backendResponses: {
     name: 'sipfleet_backend_responses_total',
@@ -115,6 +122,7 @@ export const CATALOGUE = {
     help: 'Responses that came from a backend, by class (1xx to 6xx).',
     labels: ['farm', 'backend', 'code_class'],
     unit: '1',
+    budget: BACKENDS,
   },
   retransmissions: {
     name: 'sipfleet_retransmissions_total',
@@ -122,6 +130,7 @@ export const CATALOGUE = {
     help: 'Requests sent to a backend again for want of an answer (Timers A and E).',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   failovers: {
     name: 'sipfleet_failovers_total',
@@ -129,6 +138,7 @@ export const CATALOGUE = {
     help: 'Attempts at a backend that were given up for another one: silence, a failover code, or it went down.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   soughtElsewhere: {
     name: 'sipfleet_sought_elsewhere_total',
@@ -136,6 +146,7 @@ export const CATALOGUE = {
     help: 'Answers 404 and 480 of a backend upon which the user was sought at another one, while registrations lag behind the candidate order.',
     labels: ['farm', 'backend'],
     unit: '1',
+    budget: BACKENDS,
   },
   largeRequests: {
     name: 'sipfleet_large_requests_total',
@@ -143,6 +154,7 @@ export const CATALOGUE = {
     help: 'Requests above the tcpAbove of their backend, retransmissions included, by how they went: over tcp, or by udp because TCP was refused within the last minute.',
     labels: ['farm', 'backend', 'transport'],
     unit: '1',
+    budget: BACKENDS,
   },
   localResponses: {
     name: 'sipfleet_local_responses_total',
@@ -193,6 +205,7 @@ export const CATALOGUE = {
     help: 'What traffic told against a backend: timeout (a request given up after silence), refused (ICMP, or a connection refused), 503.',
     labels: ['farm', 'backend', 'signal'],
     unit: '1',
+    budget: BACKENDS,
   },
   backendState: {
     name: 'sipfleet_backend_state',
@@ -207,6 +220,7 @@ export const CATALOGUE = {
     help: 'Health check probes, by result: success, failure, or inconclusive where nothing was learnt about the backend.',
     labels: ['farm', 'backend', 'check', 'result'],
     unit: '1',
+    budget: BACKENDS,
   },
   checkFailures: {
     name: 'sipfleet_check_failures_total',
@@ -214,6 +228,7 @@ export const CATALOGUE = {
     help: 'Health check probes that failed, by the phase that decided it (connect, register, invite, answer, media, bye …); "probe" for checks without phases.',
     labels: ['farm', 'backend', 'check', 'phase'],
     unit: '1',
+    budget: BACKENDS,
   },
   checkDuration: {
     name: 'sipfleet_check_duration_seconds',
@@ -288,67 +303,19 @@ export const CATALOGUE = {
     labels: [],
     unit: '1',
   },
-  pushRequests: {
-    name: 'sipfleet_push_requests_total',
+  ...DELIVERY_METRICS,
+  workerBusy: {
+    name: 'sipfleet_worker_busy_seconds_total',
     type: 'counter',
-    help: 'Requests with metrics or spans, by exporter (otlp, otlp-traces, remote-write) and result: taken, later (sent again), or refused for good.',
-    labels: ['exporter', 'result'],
-    unit: '1',
-  },
-  pushDropped: {
-    name: 'sipfleet_push_dropped_samples_total',
-    type: 'counter',
-    help: 'Samples, of otlp-traces spans, that were not delivered: given up because the spool was full or the disk failed (spool), or refused by the receiver.',
-    labels: ['exporter', 'reason'],
-    unit: '1',
-  },
-  pushSpool: {
-    name: 'sipfleet_push_spool_bytes',
-    type: 'gauge',
-    help: 'Bytes of metrics or spans that wait on disk for a receiver that does not answer.',
-    labels: ['exporter'],
-    unit: 'bytes',
-  },
-  pushLastTaken: {
-    name: 'sipfleet_push_last_taken_timestamp_seconds',
-    type: 'gauge',
-    help: 'When a receiver last took what was pushed, Unix time. Absent before the first time.',
-    labels: ['exporter'],
+    help: 'Time that data threads were not waiting for anything, all threads together. Its rate divided by sipfleet_workers is their utilisation.',
+    labels: [],
     unit: 'seconds',
   },
-  hepSent: {
-    name: 'sipfleet_hep_messages_sent_total',
+  udpBatches: {
+    name: 'sipfleet_udp_batches_total',
     type: 'counter',
-    help: 'SIP messages handed to the network on their way to the HEP server. Absent where there is none.',
+    help: 'Batches of datagrams that data threads took from sockets at once. Datagrams received divided by it: how many came together.',
     labels: [],
-    unit: '1',
-  },
-  hepLost: {
-    name: 'sipfleet_hep_messages_lost_total',
-    type: 'counter',
-    help: 'SIP messages that the HEP server does not have: overwritten on the tape before they could be sent, too long for HEP, send_failed (the network refused them), or busy (a probe, while nothing could be sent).',
-    labels: ['reason'],
-    unit: '1',
-  },
-  hepOpen: {
-    name: 'sipfleet_hep_connected',
-    type: 'gauge',
-    help: '1 while there is a way to the HEP server: a connection, or with UDP nothing that speaks against one. Absent where there is none.',
-    labels: [],
-    unit: '1',
-  },
-  spans: {
-    name: 'sipfleet_trace_spans_total',
-    type: 'counter',
-    help: 'Spans of kept calls and checks that were handed to the exporter. 0 where no traces are pushed.',
-    labels: [],
-    unit: '1',
-  },
-  spansDropped: {
-    name: 'sipfleet_trace_spans_dropped_total',
-    type: 'counter',
-    help: 'Spans that were left out, whole traces at a time: over the budget of spans per second (budget), or because too many waited (queue).',
-    labels: ['reason'],
     unit: '1',
   },
   workers: {

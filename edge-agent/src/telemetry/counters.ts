@@ -94,6 +94,12 @@ export class SlabCounters {
     this.#receiveDropped = counts.receiveDropped;
   }
 
+  /** Adds what the worker did since the last call. */
+  takeWork(busySeconds: number, batches: number): void {
+    this.#add(this.#layout.work('workerBusy'), busySeconds);
+    this.#add(this.#layout.work('udpBatches'), batches);
+  }
+
   /** Notes how the worker is now. */
   takeStates(states: Readonly<Record<WorkerState, number>>): void {
     for (const state of WORKER_STATES) this.#slab[this.#layout.worker(state)] = states[state];

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Plan } from '../plan.ts';
 import { TRANSPORT } from '../ports.ts';
-import { BACKEND_BUDGET, CODE_BUDGET } from './call-metrics.ts';
+import { BACKEND_BUDGET, CODE_BUDGET } from './budgets.ts';
 import { BackendCalls, FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry, PROCESS_METRICS } from './catalogue.ts';
 import { SlabCounters } from './counters.ts';
@@ -255,6 +255,36 @@ test('beyond a budget a farm counts on under _other, and nothing is lost', async
   expect(series.get('sipfleet_session_results_total{farm="pbx",origin="client",code="_other"}')).toBe(12);
   expect(series.get('sipfleet_events_lost_total')).toBe(7);
   expect(series.has('sipfleet_session_requests_total{farm="pbx",backend="none",origin="client"}')).toBe(false);
+});
+
+test('beyond the budget of backends counts of traffic and checks stand under _other; states are told for each backend', async () => {
+  const names = Array.from({ length: BACKEND_BUDGET + 2 }, (_, i) => `b${i}`);
+  const totals = new CounterTotals();
+  const p = plan(...names);
+  totals.use(p, [1, 2]);
+  const slab = slabOf(p);
+  for (const i of names.keys()) count(slab, layoutOf(p).failover(i), i + 1);
+  const backends = names.map((name) => ({ farm: 'pbx', backend: name, state: 'up' }));
+  const metrics = metricsOf({ totals: () => totals.sum([slab]), backends: () => backends });
+  for (const name of names) metrics.probed({ farm: 'pbx', backend: name, check: 'c', result: 'success', seconds: 1 });
+  const series = await scrape(metrics);
+  const of = (name: string) => [...series].filter(([key]) => key.startsWith(`${name}{`));
+  const failovers = of('sipfleet_failovers_total');
+  expect(failovers).toHaveLength(BACKEND_BUDGET + 1);
+  expect(series.get('sipfleet_failovers_total{farm="pbx",backend="_other"}')).toBe(2 * BACKEND_BUDGET + 3);
+  expect(series.get(`sipfleet_failovers_total{farm="pbx",backend="b${BACKEND_BUDGET - 1}"}`)).toBe(BACKEND_BUDGET);
+  expect(series.get('sipfleet_check_results_total{farm="pbx",backend="_other",check="c",result="success"}')).toBe(2);
+  expect(of('sipfleet_backend_state')).toHaveLength(3 * names.length);
+});
+
+test('every counter by backend or status has a budget', () => {
+  // What a listener or a check is named comes from the configuration; reasons, methods and classes are fixed sets.
+  for (const { type, labels, name, budget } of Object.values<MetricEntry>(CATALOGUE)) {
+    if (type !== 'counter') continue;
+    if (labels.includes('backend')) expect([name, budget?.backend]).toEqual([name, BACKEND_BUDGET]);
+    if (labels.includes('code') && labels.includes('farm'))
+      expect([name, budget?.code]).toEqual([name, expect.any(Number)]);
+  }
 });
 
 test('a failed check names the phase, the backend and nothing else', async () => {

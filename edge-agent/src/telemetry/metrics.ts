@@ -1,5 +1,6 @@
 import { setImmediate as pause } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type HistogramConfiguration, Registry } from 'prom-client';
+import { withinBudget } from './budgets.ts';
 import { fillCalls } from './call-metrics.ts';
 import type { Delays } from './calls/delays.ts';
 import type { FarmCalls } from './calls/farms.ts';
@@ -8,7 +9,7 @@ import { CALL_METRICS } from './catalogue-calls.ts';
 import type { HepView } from './hep/hep.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
-import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS, REFUSALS, WORKER_STATES } from './slab.ts';
+import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS, REFUSALS, WORK, WORKER_STATES } from './slab.ts';
 import type { Totals } from './totals.ts';
 import type { TraceRef } from './traces/ids.ts';
 
@@ -214,7 +215,9 @@ export class AgentMetrics {
   #fill(key: MetricKey, series: Iterable<[Labels, number]>): void {
     const metric = this.#metric<Counter>(key);
     metric.reset();
-    for (const [labels, value] of series) metric.inc(labels, value);
+    const { budget }: MetricEntry = CATALOGUE[key];
+    const told = budget?.backend === undefined ? series : withinBudget(series, budget.backend);
+    for (const [labels, value] of told) metric.inc(labels, value);
   }
 
   /** A gauge without labels; undefined is absent, never 0. */
@@ -369,7 +372,7 @@ export class AgentMetrics {
     this.#fill('spansDropped', traces ? Object.entries(traces.dropped).map(([reason, n]) => [{ reason }, n]) : []);
   }
 
-  #collectAgent({ drops, local, refused, states }: Totals): void {
+  #collectAgent({ drops, local, refused, work, states }: Totals): void {
     this.#fill(
       'dropped',
       DROP_REASONS.map((reason, i) => [{ reason }, drops[i] as number]),
@@ -382,6 +385,7 @@ export class AgentMetrics {
       'refused',
       REFUSALS.map((reason, i) => [{ reason }, refused[i] as number]),
     );
+    for (const [i, key] of WORK.entries()) this.#fill(key, [[{}, work[i] as number]]);
     for (const [i, key] of WORKER_STATES.entries()) this.#set(key, states[i]);
     const { running, restarts } = this.#source.workers();
     this.#set('workers', running);

@@ -4,7 +4,7 @@ import { METHODS } from '../sip/method.ts';
  * Layout of the counters that data threads keep: one Float64Array over shared memory per worker and plan,
  * written by its worker alone (so plain adds), summed by the control thread. 2^53 counts are exact.
  *
- *   [ drops | local responses | refusals, states of the worker | per listener … | per backend … ]
+ *   [ drops | local responses | refusals, work and states of the worker | per listener … | per backend … ]
  */
 
 /** Why a message went nowhere. Index = position; names are the `reason` label of sipfleet_dropped_messages_total. */
@@ -38,6 +38,10 @@ export type LocalStatus = (typeof LOCAL_STATUSES)[number];
 export const REFUSALS = ['transaction_limit', 'overload'] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
+/** What all workers did: seconds that they did not wait, and batches of datagrams that they took. */
+export const WORK = ['workerBusy', 'udpBatches'] as const;
+export type Work = (typeof WORK)[number];
+
 /** Of one worker, now: open exchanges, bytes that wait to be sent on streams, and 1 while it refuses new work for overload. */
 export const WORKER_STATES = ['transactions', 'queuedBytes', 'overloaded'] as const;
 export type WorkerState = (typeof WORKER_STATES)[number];
@@ -64,7 +68,8 @@ export const LISTENER_STATES = 1;
 export const BACKEND_WIDTH = METHODS.length * 2 + 11;
 
 const WORKER_AT = DROP_REASONS.length + LOCAL_STATUSES.length;
-export const WORKER_WIDTH = REFUSALS.length + WORKER_STATES.length;
+const STATES_AT = REFUSALS.length + WORK.length;
+export const WORKER_WIDTH = STATES_AT + WORKER_STATES.length;
 const LISTENERS_AT = WORKER_AT + WORKER_WIDTH;
 
 /** Index arithmetic for a plan with this many listeners and backends (all farms together). */
@@ -91,8 +96,11 @@ export class SlabLayout {
   refused(reason: Refusal): number {
     return WORKER_AT + REFUSALS.indexOf(reason);
   }
+  work(field: Work): number {
+    return WORKER_AT + REFUSALS.length + WORK.indexOf(field);
+  }
   worker(state: WorkerState): number {
-    return WORKER_AT + REFUSALS.length + WORKER_STATES.indexOf(state);
+    return WORKER_AT + STATES_AT + WORKER_STATES.indexOf(state);
   }
   listener(listener: number, field: number): number {
     return LISTENERS_AT + listener * LISTENER_FIELDS.length + field;

@@ -9,6 +9,7 @@ import {
   METHODS,
   REFUSALS,
   SlabLayout,
+  WORK,
   WORKER_STATES,
   WORKER_WIDTH,
 } from './slab.ts';
@@ -58,6 +59,8 @@ export interface Totals {
   local: Float64Array;
   /** By index of REFUSALS. */
   refused: Float64Array;
+  /** By index of WORK. */
+  work: Float64Array;
   /** By index of WORKER_STATES, over all workers. */
   states: Float64Array;
   listeners: ListenerTotals[];
@@ -155,7 +158,8 @@ export class CounterTotals {
       drops: sums.get(DROPS) ?? none(DROP_REASONS.length),
       local: sums.get(LOCAL) ?? none(LOCAL_STATUSES.length),
       refused: worker.subarray(0, REFUSALS.length),
-      states: worker.subarray(REFUSALS.length),
+      work: worker.subarray(REFUSALS.length, REFUSALS.length + WORK.length),
+      states: worker.subarray(REFUSALS.length + WORK.length),
       listeners: [...listeners.values()],
       backends,
     };
