@@ -29,6 +29,7 @@ import { hep } from './telemetry/hep/kept.ts';
 import { HepEncoder, type HepIdentity } from './telemetry/hep/packet.ts';
 import { AgentMetrics } from './telemetry/metrics.ts';
 import { type PushDeps, type Pushes, startPushes } from './telemetry/push/pushes.ts';
+import { isAnomalous, logLineOf } from './telemetry/recorder/kept-call.ts';
 import { createRedactor, createUserHash } from './telemetry/recorder/redact.ts';
 import type { Traces } from './telemetry/traces/traces.ts';
 import { createMailboxes } from './transport/mailbox.ts';
@@ -145,7 +146,10 @@ export class Agent {
       workers: { count, mailboxes: createMailboxes(count), datapath, log, tapeBytes: recorder.recorderMemory },
       recorder: {
         ...recorderOf(recorder),
-        rested: (call) => this.#traces?.calls.rested(call),
+        rested: (call) => {
+          if (isAnomalous(call)) log.info(logLineOf(call), 'a call was kept');
+          this.#traces?.calls.rested(call);
+        },
         evicted: (call) => this.#traces?.calls.evicted(call),
         decide: (record, bytes, at) => this.#decisions.decide(record, bytes, at),
       },

@@ -14,10 +14,14 @@ export class DataThread {
   #waiting: ((event: WorkerEvent) => void) | undefined;
   #reason = 'it exited';
 
-  constructor(script: URL, start: WorkerStart) {
+  /** `faulty`: told what went wrong with one message. */
+  constructor(script: URL, start: WorkerStart, faulty: (reason: string) => void = () => {}) {
     this.index = start.index;
     this.#worker = new Worker(script, { workerData: start, name: `sipfleet-data-${start.index}` });
-    this.#worker.on('message', (event: WorkerEvent) => this.#waiting?.(event));
+    this.#worker.on('message', (event: WorkerEvent) => {
+      if (event.type === 'fault') faulty(event.reason);
+      else this.#waiting?.(event);
+    });
     this.#worker.on('error', (error: Error) => {
       this.#reason = error.message;
     });

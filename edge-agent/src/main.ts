@@ -1,3 +1,4 @@
+import { logOptions } from '@sipfleet/contract';
 import { pino } from 'pino';
 import { Agent, VERSION } from './agent.ts';
 import { AgentError } from './errors.ts';
@@ -26,7 +27,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     const options = parseOptions(argv, VERSION);
     collectGarbageAlone();
-    const log = pino({ level: options.logLevel, base: { agent: options.name } });
+    const log = pino({ level: options.logLevel, base: { agent: options.name }, ...logOptions() });
     agent = new Agent(options, log);
     const ready = await agent.start();
     givePrecedence();

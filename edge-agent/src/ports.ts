@@ -234,6 +234,8 @@ export type WorkerEvent =
   | { type: 'prepared'; etag: string /** Really bound ports, in the order of plan.listeners. */; ports: number[] }
   | { type: 'failed'; etag: string; reason: string }
   | { type: 'committed'; etag: string }
+  /** A fault of ours cost one message. */
+  | { type: 'fault'; reason: string }
   | { type: 'closed' };
 
 /** `workerData` of a data thread. */

@@ -49,6 +49,7 @@ test('remote write, with its headers from the environment, an interval and a lim
 
 test.each([
   [['--remote-write', 'ftp://x'], /an http or https URL/],
+  [['--otlp-metrics', 'https://user:pass@x'], /an http or https URL without user/],
   [['--remote-write-sigv4', 'eu-south-1'], /give both/],
   [['--remote-write', 'http://x', '--remote-write-sigv4', 'Milan'], /an AWS region/],
   [['--otlp-metrics', 'http://x', '--otlp-headers', 'a b=c'], /not a header/],

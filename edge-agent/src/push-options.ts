@@ -1,4 +1,4 @@
-import { parseDuration } from '@sipfleet/contract';
+import { parseDuration, withoutSecrets } from '@sipfleet/contract';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from './errors.ts';
 import type { PushOptions } from './telemetry/push/pushes.ts';
@@ -96,7 +96,10 @@ export function generalEndpoint(
   if (!base) return undefined;
   const url = `${base.replace(/\/+$/, '')}/v1/${signal}`;
   if (!isHttp(url))
-    throw new AgentError('USAGE', `OTEL_EXPORTER_OTLP_ENDPOINT: found ${base}; allowed: an http or https URL`);
+    throw new AgentError(
+      'USAGE',
+      `OTEL_EXPORTER_OTLP_ENDPOINT: found ${withoutSecrets(base)}; allowed: an http or https URL without user and password`,
+    );
   return new URL(url);
 }
 
@@ -112,10 +115,15 @@ export function resource({
   return { ...(list ? pairs(list) : {}), ...(name ? { 'service.name': name } : {}) };
 }
 
-const isHttp = (text: string): boolean => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+/** Without user and password: fetch takes none, and they would stand in every message about it. Headers come from the environment. */
+function isHttp(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password } = new URL(text);
+  return /^https?:$/.test(protocol) && username + password === '';
+}
 
 export function httpUrl(text: string): URL {
-  if (!isHttp(text)) throw new InvalidArgumentError('Allowed: an http or https URL.');
+  if (!isHttp(text)) throw new InvalidArgumentError('Allowed: an http or https URL without user and password.');
   return new URL(text);
 }
 

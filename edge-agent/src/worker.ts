@@ -119,9 +119,7 @@ let timers: NodeJS.Timeout | undefined;
 function complain(error: Error): void {
   if (seconds === complainedAt) return;
   complainedAt = seconds;
-  process.stderr.write(
-    `sipfleet-agent: worker ${start.index}: a message was dropped: ${error.stack ?? error.message}\n`,
-  );
+  port.postMessage({ type: 'fault', reason: error.stack ?? error.message } satisfies WorkerEvent);
 }
 let complainedAt = 0;
 

@@ -218,7 +218,10 @@ export class Workers {
       events: slot.events,
       tape: slot.tape,
     };
-    const thread = new DataThread(script, { index: slot.index, workers: count, datapath, ...shared });
+    const start = { index: slot.index, workers: count, datapath, ...shared };
+    const thread = new DataThread(script, start, (reason) =>
+      this.#options.log.error({ worker: slot.index, reason }, 'a message was dropped: a fault of the agent'),
+    );
     slot.thread = thread;
     slot.bornAt = performance.now();
     void thread.ended.then((reason) => this.#buried(slot, reason));

@@ -101,6 +101,15 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
       },
     ]);
 
+    const [line] = await agent.process.sees(/^.*"msg":"a call was kept".*$/m);
+    expect(JSON.parse(line)).toMatchObject({
+      callId: 'moved@phone',
+      farm: 'pbx',
+      reasons: ['failover'],
+      results: ['INVITE 200'],
+    });
+    expect(JSON.parse(line).trace_id).toMatch(/^[0-9a-f]{32}$/);
+
     const ladder = await sipfleet('ladder', 'moved@phone');
     const arrows = ladder.split('\n').filter((line) => /^ +\d\.\d{3}/.test(line));
     // INVITE in, 100 back, to one PBX, 503 and its ACK, to the other, 200 in and on.

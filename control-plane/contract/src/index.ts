@@ -8,6 +8,7 @@ export * from './cycle.ts';
 export * from './farm.ts';
 export * from './faults.ts';
 export * from './json-schema.ts';
+export * from './log.ts';
 export * from './resource.ts';
 export * from './secret.ts';
 export * from './site.ts';

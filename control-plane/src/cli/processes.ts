@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { logOptions } from '@sipfleet/contract';
 import { type Logger, pino } from 'pino';
 import type { ControlPlane, ControlPlaneOptions } from '../server.ts';
 import { type AccessFlags, accessOf } from './access-options.ts';
@@ -69,7 +70,7 @@ async function runControlPlane(flags: ControlPlaneFlags, io: Io): Promise<number
     dataDir,
     ...kmsOf(flags),
     ...accessOf(flags),
-    logger: pino(),
+    logger: pino(logOptions()),
   });
   if (controlPlane.created)
     io.out(`API token (shown once, kept in ${join(flags.data, 'token')}): ${controlPlane.adminToken}\n`);

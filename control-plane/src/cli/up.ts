@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { logOptions } from '@sipfleet/contract';
 import { pino } from 'pino';
 import type { AgentView } from '../api.ts';
 import { type Client, createClient } from '../client.ts';
@@ -192,7 +193,7 @@ async function startPlane(options: UpOptions, logDir: string, deps: UpDeps, stac
       http: options.http,
       store: { kind: 'sqlite', file: join(options.data, 'control-plane.db') },
       dataDir: options.data,
-      logger: pino(destination),
+      logger: pino(logOptions(), destination),
     });
     stack.defer(() => controlPlane.close());
     return controlPlane;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { KMS } from '@aws-sdk/client-kms';
+import { logOptions } from '@sipfleet/contract';
 import { pino } from 'pino';
 import { kmsKeys } from '../vault/kms-keys.ts';
 import { accessOf } from './access.ts';
@@ -19,7 +20,7 @@ function ready(): Promise<Handlers> {
     access: accessOf(process.env),
     now: Date.now,
     randomBytes,
-    log: pino({ level: process.env.SIPFLEET_LOG_LEVEL ?? 'info' }),
+    log: pino({ level: process.env.SIPFLEET_LOG_LEVEL ?? 'info', ...logOptions() }),
   });
   handlers.catch(() => {
     handlers = undefined;

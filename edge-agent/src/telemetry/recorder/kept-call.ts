@@ -80,3 +80,15 @@ export function endOf(text: string): { words: number[]; port: number } {
   const words = wordsOf(text.slice(0, Math.max(0, colon)).replace(/^\[|\]$/g, ''));
   return { words: Array.from(words ?? [0, 0, 0xffff, 0]), port: Number(text.slice(colon + 1)) };
 }
+
+/** Something was wrong with it: it is not only a sample. */
+export const isAnomalous = ({ reasons }: KeptCall): boolean => reasons.some((reason) => reason !== 'sampled');
+
+/** What a log line says of it, for whoever searches by trace or Call-ID. */
+export const logLineOf = ({ callId, traceId: trace_id, farm, reasons, results }: KeptCall) => ({
+  trace_id,
+  callId,
+  farm,
+  reasons,
+  results,
+});
