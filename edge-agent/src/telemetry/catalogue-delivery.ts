@@ -33,7 +33,7 @@ export const DELIVERY_METRICS = {
   hepSent: {
     name: 'sipfleet_hep_messages_sent_total',
     type: 'counter',
-    help: 'SIP messages handed to the network on their way to the HEP server. Absent where there is none.',
+    help: 'SIP messages handed to the network on their way to the HEP server. 0 where there is none.',
     labels: [],
     unit: '1',
   },

@@ -6,6 +6,7 @@ import type { Delays } from './calls/delays.ts';
 import type { FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
 import { CALL_METRICS } from './catalogue-calls.ts';
+import { fillHep, fillPushes, fillTraces } from './delivery-metrics.ts';
 import type { HepView } from './hep/hep.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
@@ -178,9 +179,7 @@ export class AgentMetrics {
       () => this.#collectDisagreements(),
       () => this.#collectSignals(),
       () => this.#collectAgent(totals),
-      () => this.#collectPushes(),
-      () => this.#collectHep(),
-      () => this.#collectTraces(),
+      () => this.#collectDelivery(),
     ];
   }
 
@@ -336,40 +335,14 @@ export class AgentMetrics {
     }
   }
 
-  #collectPushes(): void {
-    const pushes = this.#source.pushes();
-    const each = <T extends object>(label: string, of: (view: ExporterView) => T) =>
-      pushes.flatMap((view) =>
-        Object.entries(of(view)).map(([key, n]): [Labels, number] => [
-          { exporter: view.name, [label]: key },
-          n as number,
-        ]),
-      );
-    this.#fill(
-      'pushRequests',
-      each('result', (view) => view.requests),
-    );
-    this.#fill(
-      'pushDropped',
-      each('reason', (view) => view.droppedSamples),
-    );
-    const gauge = this.#metric<Gauge>('pushSpool');
-    for (const { name, spoolBytes } of pushes) gauge.set({ exporter: name }, spoolBytes);
-    for (const { name, lastTaken } of pushes)
-      if (lastTaken !== undefined) this.#metric<Gauge>('pushLastTaken').set({ exporter: name }, lastTaken / 1000);
-  }
-
-  #collectHep(): void {
-    const hep = this.#source.hep();
-    this.#fill('hepSent', hep ? [[{}, hep.sent]] : []);
-    this.#fill('hepLost', hep ? Object.entries(hep.lost).map(([reason, n]) => [{ reason }, n]) : []);
-    this.#set('hepOpen', hep && Number(hep.open));
-  }
-
-  #collectTraces(): void {
-    const traces = this.#source.traces();
-    this.#fill('spans', traces ? [[{}, traces.sent]] : []);
-    this.#fill('spansDropped', traces ? Object.entries(traces.dropped).map(([reason, n]) => [{ reason }, n]) : []);
+  #collectDelivery(): void {
+    const fill = (key: MetricKey, series: Iterable<[Labels, number]>) => this.#fill(key, series);
+    const { pushes, hep, traces } = this.#source;
+    fillPushes(pushes(), fill);
+    const view = hep();
+    fillHep(view, fill);
+    this.#set('hepOpen', view && Number(view.open));
+    fillTraces(traces(), fill);
   }
 
   #collectAgent({ drops, local, refused, work, states }: Totals): void {
