@@ -116,7 +116,7 @@ test.skipIf(!canUseNamespaces())(
 );
 
 test.skipIf(!canUseNamespaces())(
-  'a new certificate is served after a reload, and calls on connections of before go on',
+  'certificates are replaced under load: no handshake fails, new ones are served at once, and calls on connections of before go on',
   async () => {
     const bridge = await startBridge({ workers: 3 });
     const bonnie = await bridge.phone('bonnie', 'tls');
@@ -124,26 +124,32 @@ test.skipIf(!canUseNamespaces())(
     const call = await bonnie.call('clyde');
     const called = await clyde.called();
 
-    // New connections all the while; none may fail.
+    // New connections all the while, each verified; none may fail.
     let stop = false;
     let opened = 0;
-    const load = (async () => {
-      for (; !stop; opened++) (await bridge.line('tls')).close();
-    })();
-    const renewed = authority.issue('renewed.example.test', AGENT);
-    await bridge.agent.reload(bridge.farm, { ...bridge.secrets, first: { ...renewed } });
-    const client = new Process('openssl', [
-      's_client',
-      '-connect',
-      `${AGENT}:${bridge.target('tls').port}`,
-      ...['-brief', '-noservername'],
-    ]);
-    client.closeInput();
-    await client.exited;
+    const load = (['tls', 'tls', 'tls', 'wss', 'wss', 'wss'] as const).map(async (transport) => {
+      for (; !stop; opened++) await usesNewConnection(bridge, transport);
+    });
+    const subject = async (): Promise<string> => {
+      const { port } = bridge.target('tls');
+      const args = ['s_client', '-connect', `${AGENT}:${port}`, '-brief', '-noservername'];
+      const client = new Process('openssl', args);
+      client.closeInput();
+      await client.exited;
+      return client.output;
+    };
+    let renewed = authority.issue('x');
+    for (const name of ['once', 'twice', 'thrice']) {
+      const before = opened;
+      renewed = authority.issue(`${name}.example.test`, AGENT);
+      await bridge.agent.reload(bridge.farm, { ...bridge.secrets, first: { ...renewed } });
+      expect(await subject()).toMatch(new RegExp(`Peer certificate: CN = ${name}\\.example\\.test`));
+      // They went on through it, and with the new one.
+      await expect.poll(() => opened, { timeout: 30_000 }).toBeGreaterThan(before + 50);
+    }
     stop = true;
-    await load;
-    expect(opened).toBeGreaterThan(0);
-    expect(client.output).toMatch(/Peer certificate: CN = renewed\.example\.test/);
+    await Promise.all(load);
+    expect(await bridge.agent.metric('sipfleet_handshakes_failed_total')).toBe(0);
 
     expect((await call.hangUp()).status).toBe(200);
     await called.ended();
@@ -157,3 +163,17 @@ test.skipIf(!canUseNamespaces())(
     await bridge.line('tls');
   },
 );
+
+/** Handshake, a request that the agent answers itself, and the end. */
+async function usesNewConnection(bridge: Bridge, transport: 'tls' | 'wss'): Promise<void> {
+  const line = await bridge.line(transport);
+  const answered = new Promise((resolve) => line.onMessage(resolve));
+  const { port } = bridge.target(transport);
+  const id = Math.random().toString(36).slice(2);
+  line.send(
+    `OPTIONS sip:${AGENT}:${port} SIP/2.0\r\nVia: SIP/2.0/${line.viaTransport} ${line.host};branch=z9hG4bK${id}\r\nMax-Forwards: 70\r\n` +
+      `From: <sip:x@y>;tag=${id}\r\nTo: <sip:${AGENT}>\r\nCall-ID: ${id}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n`,
+  );
+  await answered;
+  line.close();
+}
