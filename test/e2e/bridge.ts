@@ -45,6 +45,8 @@ export interface BridgeOptions {
   towards?: 'udp' | 'tls';
   /** What the PBX's entry in the farm has besides. */
   backend?: Pick<FarmInput['backends'][number], 'tcpAbove'>;
+  /** Whom the farm prefers to the PBX: one that fails, and is not found out by any check. */
+  preferred?: FarmInput['backends'][number];
   /** Further options of the agent. */
   more?: readonly string[];
 }
@@ -55,6 +57,7 @@ export async function startBridge({
   towards = 'udp',
   streams = {},
   backend = {},
+  preferred,
   more: options = [],
 }: BridgeOptions): Promise<Bridge> {
   const [pbxPort, pbxTls] = [await freePort(PBX), await freePort(PBX)];
@@ -88,11 +91,13 @@ export async function startBridge({
       { ...listener('wss'), certificate: 'first' },
     ],
     backends: [
-      towards === 'tls'
-        ? { name: 'kamailio', address: PBX, port: pbxTls, transport: 'tls', sources: [PBX_BLOCK], tls: { ca: 'ca' } }
-        : { name: 'kamailio', address: PBX, port: pbxPort, sources: [PBX_BLOCK], ...backend },
+      ...(preferred ? [preferred] : []),
+      {
+        ...{ name: 'kamailio', address: PBX, sources: [PBX_BLOCK], priority: preferred ? 2 : 1 },
+        ...(towards === 'tls' ? { port: pbxTls, transport: 'tls', tls: { ca: 'ca' } } : { port: pbxPort, ...backend }),
+      },
     ],
-    checks: [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
+    checks: preferred ? [] : [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
   };
   const agent = await Agent.start({ host: loopback(AGENT), workers, farm, secrets, more: options });
   onTestFinished(() => agent.close());
