@@ -116,6 +116,32 @@ test('a strict router’s request is turned back: the last Route is the target (
   expect(header(bye.text, 'Route')).toEqual(['<sip:p2.example;lr>']);
 });
 
+test.each([
+  ['in lines of their own', (routes: string[]) => routes.map((r) => `Route: ${r}`)],
+  ['in one line', (routes: string[]) => [`Route: ${routes.join(', ')}`]],
+  ['in two lines', ([own, ...rest]: string[]) => [`Route: ${own}`, `Route: ${rest.join(',')}`]],
+])('a strict router behind a double Record-Route: our other entry goes too, %s', (_how, lines) => {
+  const a = agent();
+  const client = 'tcp 198.51.100.7:41000 #7';
+  const out = a.receive(request({ via: 'SIP/2.0/TCP h;branch=z9hG4bKa' }), client, 1)!;
+  const [top, twin] = header(out.text, 'Record-Route');
+  for (const rest of [[], ['<sip:p2.example;lr>']]) {
+    const bye = request({
+      method: 'BYE',
+      uri: /<(.+)>/.exec(top!)![1]!,
+      via: 'SIP/2.0/UDP 10.0.0.11:5060;branch=z9hG4bKb',
+      from: '<sip:clyde@example.com>;tag=t',
+      to: '<sip:bonnie@example.com>;tag=b1',
+      callId: `strict-${rest.length}`,
+      more: lines([twin!, ...rest, '<sip:bonnie@198.51.100.7:41000>']),
+    });
+    const sent = a.receive(bye, PBX[backendOf(out.to)]!)!;
+    expect(sent).toMatchObject({ how: 'stream', to: { connection: 7 } });
+    expect(sent.text.split('\r\n')[0]).toBe('BYE sip:bonnie@198.51.100.7:41000 SIP/2.0');
+    expect(header(sent.text, 'Route').map((r) => r.trim())).toEqual(rest);
+  }
+});
+
 test('the farm’s DNS name in a Route is the farm itself', () => {
   const a = agent({ names: ['SIP.example.com'] });
   const out = a.receive(request({ more: ['Route: <sip:sip.Example.com;lr>'] }), PHONE)!;

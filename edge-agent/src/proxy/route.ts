@@ -1,4 +1,5 @@
 import { HEADER } from '../sip/header.ts';
+import type { MessageView } from '../sip/message.ts';
 import { putRange } from '../sip/text.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
 import { takeContact } from './contact.ts';
@@ -37,14 +38,25 @@ export function readTarget(ctx: Context, farm: FarmRuntime, edits: Edits): numbe
 function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): number {
   const { message } = ctx;
   const { bytes } = message;
-  if (strictlyRouted(ctx, farm)) return unstrict(ctx, edits);
+  let tokenStart = 0;
+  let tokenEnd = 0;
+  target.line = -1;
+  if (strictlyRouted(ctx, farm)) {
+    tokenStart = ctx.uri.userStart;
+    tokenEnd = ctx.uri.userEnd;
+    if (!findTarget(message)) return message.first[HEADER.route]! < 0 ? ROUTE.token : ROUTE.forged;
+    unstrict(ctx, edits);
+  }
   let line = message.first[HEADER.route]!;
   if (line < 0) return ROUTE.none;
   let at = message.valueStart[line]!;
-  let tokenStart = 0;
-  let tokenEnd = 0;
   for (let taken = 0; ; taken++) {
     if (taken > MAX_OWN) return ROUTE.tooMany;
+    if (line === target.line && at >= target.at) {
+      // Nothing but the target is left of the line.
+      edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
+      return ROUTE.token;
+    }
     const end = message.valueEnd[line]!;
     if (!nextAddress(bytes, at, end)) break;
     const elementEnd = address.end;
@@ -72,6 +84,7 @@ function takeOwnRoutes(ctx: Context, farm: FarmRuntime, edits: Edits): number {
     if (nextAddress(bytes, at, message.valueEnd[line]!)) edits.remove(message.valueStart[line]!, at + 1);
     else edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
   }
+  removeTarget(message, edits);
   return tokenEnd > 0 ? ROUTE.token : ROUTE.none;
 }
 
@@ -80,25 +93,40 @@ const strictlyRouted = (ctx: Context, farm: FarmRuntime): boolean =>
   isTokenLength(ctx.uri.userEnd - ctx.uri.userStart) &&
   readToken(ctx.token, farm.keys, ctx.message.bytes, ctx.uri.userStart, ctx.uri.userEnd);
 
-/** Puts the last Route entry back into the Request-URI. */
-function unstrict(ctx: Context, edits: Edits): number {
-  const { message } = ctx;
+/** Where a strict router put the target: the last Route entry, with the comma before it; no line: nowhere. */
+const target = { line: -1, at: 0 };
+
+function findTarget(message: MessageView): boolean {
   const { bytes } = message;
   let line = -1;
   for (let i = 0; i < message.headerCount; i++) if (message.code[i] === HEADER.route) line = i;
-  if (line < 0) return ROUTE.token;
+  if (line < 0) return false;
   const end = message.valueEnd[line]!;
   let last = -1;
   for (let at = message.valueStart[line]!; nextAddress(bytes, at, end); at = address.end) last = at;
-  if (last < 0 || !nextAddress(bytes, last, end)) return ROUTE.forged;
+  if (last < 0) return false;
+  target.line = line;
+  target.at = last;
+  return true;
+}
+
+/** Puts the target back into the Request-URI. */
+function unstrict(ctx: Context, edits: Edits): void {
+  const { message } = ctx;
+  const { bytes } = message;
+  nextAddress(bytes, target.at, message.valueEnd[target.line]!);
   const arena = ctx.output.arena();
   const start = arena.used;
   arena.used = putRange(arena.bytes, start, bytes, address.uriStart, address.uriEnd);
   edits.replace(message.uriStart, message.uriEnd, start, arena.used);
   ctx.uri.parse(bytes, address.uriStart, address.uriEnd);
-  if (last === message.valueStart[line]!) edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
-  else edits.remove(last, end);
-  return ROUTE.token;
+}
+
+function removeTarget(message: MessageView, edits: Edits): void {
+  const { line, at } = target;
+  if (line < 0) return;
+  if (at === message.valueStart[line]!) edits.remove(message.lineStart[line]!, message.lineEnd[line]!);
+  else edits.remove(at, message.valueEnd[line]!);
 }
 
 function sameText(bytes: Uint8Array, aStart: number, aEnd: number, bStart: number, bEnd: number): boolean {
