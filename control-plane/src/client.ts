@@ -131,12 +131,13 @@ export function createClient(options: ClientOptions): Client {
   const request = requester(options);
   const pathOf = (kind: Kind, name: string) => `/v1/${COLLECTION[kind]}/${encodeURIComponent(name)}`;
 
-  async function listAll<T>(path: string): Promise<T[]> {
+  async function listAll<T>(path: string, farm?: string): Promise<T[]> {
     const items: T[] = [];
+    const query = new URLSearchParams({ limit: '1000', ...(farm === undefined ? {} : { farm }) });
     let cursor: string | undefined;
     do {
-      const query = cursor === undefined ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-      const page: Page<T> = (await request('GET', `${path}?limit=1000${query}`)).body as Page<T>;
+      if (cursor !== undefined) query.set('cursor', cursor);
+      const page: Page<T> = (await request('GET', `${path}?${query}`)).body as Page<T>;
       items.push(...page.items);
       cursor = page.cursor;
     } while (cursor !== undefined);
@@ -227,12 +228,8 @@ export function createClient(options: ClientOptions): Client {
     async rotateSigningKey() {
       return (await request('POST', '/v1/signing-keys')).body as SigningKeyView;
     },
-    async listChecks(farm) {
-      return ((await request('GET', `/v1/checks${farmQuery(farm)}`)).body as { items: CheckView[] }).items;
-    },
-    async listBackends(farm) {
-      return ((await request('GET', `/v1/backends${farmQuery(farm)}`)).body as { items: BackendView[] }).items;
-    },
+    listChecks: (farm) => listAll<CheckView>('/v1/checks', farm),
+    listBackends: (farm) => listAll<BackendView>('/v1/backends', farm),
     async runCheck({ farm, backend, check }) {
       const path = `/v1/checks/${[farm, backend, check].map(encodeURIComponent).join('/')}/run`;
       return (await request('POST', path, undefined, {}, RUN_CHECK_MS)).body as RunCheckResponse;
@@ -248,7 +245,6 @@ export function createClient(options: ClientOptions): Client {
   };
 }
 
-const farmQuery = (farm: string | undefined): string => (farm === undefined ? '' : `?farm=${encodeURIComponent(farm)}`);
 /** An answer that is lost is asked for again, a little later each time. */
 const MAX_TRIES = 3;
 const RETRY_MS = 200;

@@ -60,10 +60,15 @@ function rowOf(
   colors: Colors,
 ) {
   const signs = { create: colors.green('+'), update: colors.yellow('~'), delete: colors.red('−') };
+  const told = (of: Record<string, string>) => Object.entries(of).map(([key, value]) => `${key}=${value}`);
+  // A step of a rollout may change no resource, only who has it as their target.
+  const { rollout, event, ...others } = details;
+  const step = event === undefined ? [] : [`rollout ${rollout}: ${event}`];
+  const changed = changes.map((c) => `${signs[c.action]} ${c.kind} ${c.name}`);
   const what =
     action === 'change'
-      ? `${changes.map((c) => `${signs[c.action]} ${c.kind} ${c.name}`).join(', ')} (revision ${revision})`
-      : [action, ...Object.entries(details).map(([key, value]) => `${key}=${value}`)].join(' ');
+      ? `${[...changed, ...step].join(', ')} (revision ${revision})`
+      : [action, ...told(event === undefined ? details : others), ...step].join(' ');
   return [String(sequence), at, actor, source, what];
 }
 

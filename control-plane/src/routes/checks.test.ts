@@ -180,6 +180,25 @@ test('checks are listed with who makes them and what was found', async () => {
   expect((await t.ask('GET', '/v1/checks?farm=none')).status).toBe(404);
 });
 
+test('checks and backends come in pages', async () => {
+  for (const path of ['/v1/checks', '/v1/backends?farm=pbx']) {
+    const whole = (await t.ask('GET', path)).body.items;
+    const found: unknown[] = [];
+    let cursor: string | undefined;
+    const ask = () =>
+      t.ask('GET', `${path}${path.includes('?') ? '&' : '?'}limit=1${cursor === undefined ? '' : `&cursor=${cursor}`}`);
+    do {
+      const { body } = await ask();
+      expect(body.items).toHaveLength(1);
+      found.push(...body.items);
+      cursor = body.cursor;
+    } while (cursor !== undefined);
+    expect(found).toEqual(whole);
+    cursor = 'bm9uc2Vuc2U';
+    expect((await ask()).status).toBe(422);
+  }
+});
+
 test('a check made now: the agent that makes it anyway is asked, and its result comes back', async () => {
   const own = await assigned();
   for (const agent of agents) t.hub.connectedIds.add(agent.agentId);

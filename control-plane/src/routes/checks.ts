@@ -1,4 +1,5 @@
 import {
+  type Check,
   type CheckReport,
   CheckSchedule,
   type Farm,
@@ -7,17 +8,18 @@ import {
   resourceName,
 } from '@sipfleet/contract';
 import { z } from 'zod';
-import { BackendView, type CheckAgentView, CheckView, RunCheckResponse } from '../api.ts';
+import { BackendView, type CheckAgentView, CheckView, PageQuery, page, RunCheckResponse } from '../api.ts';
 import type { CheckPlan, PlannedAgent } from '../domain/check-plan.ts';
 import { beyond } from '../domain/identity.ts';
 import type { AppDeps } from './deps.ts';
 import { agentGuard, operatorGuard, requireSites } from './guards.ts';
+import { pagingOf } from './paging.ts';
 import { etagOf, isKnown } from './preconditions.ts';
 import { ProblemError } from './problems.ts';
 import { type App, addRoute } from './route.ts';
 import { createRuns, type Runs } from './runs.ts';
 
-const FarmQuery = z.strictObject({ farm: resourceName.optional() });
+const FarmQuery = PageQuery.extend({ farm: resourceName.optional() });
 const CheckPath = z.strictObject({ farm: resourceName, backend: resourceName, check: resourceName });
 type CheckPath = z.infer<typeof CheckPath>;
 
@@ -66,12 +68,20 @@ function listRoutes(app: App, deps: AppDeps): void {
       summary: 'Every check of every backend: who makes it when, and what was found last',
       guard,
       query: FarmQuery,
-      answers: { 200: { description: 'All of them', schema: z.object({ items: z.array(CheckView) }) } },
+      answers: { 200: { description: 'One page, by farm, backend and check', schema: page(CheckView) } },
       problems: [401, 404, 422],
     },
-    async (c, { query: { farm } }) => {
-      const [farms, plan] = [await farmsOf(farm), await deps.checks.plan()];
-      return c.json({ items: farms.flatMap((spec) => checksOf(spec, plan)) }, 200);
+    async (c, { query }) => {
+      const [farms, plan] = [await farmsOf(query.farm), await deps.checks.plan()];
+      const all = farms.flatMap((spec) =>
+        spec.backends.flatMap(({ name }) =>
+          spec.checks.map((check) => ({
+            key: `${spec.name}#${name}#${check.name}`,
+            view: () => checkView(spec, name, check, plan),
+          })),
+        ),
+      );
+      return c.json(pageOf('checks', all, query), 200);
     },
   );
   addRoute(
@@ -82,27 +92,57 @@ function listRoutes(app: App, deps: AppDeps): void {
       summary: 'Every backend as the living agents of each site hold it, and where they disagree',
       guard,
       query: FarmQuery,
-      answers: { 200: { description: 'All of them', schema: z.object({ items: z.array(BackendView) }) } },
+      answers: { 200: { description: 'One page, by farm, site and backend', schema: page(BackendView) } },
       problems: [401, 404, 422],
     },
-    async (c, { query: { farm } }) => {
-      const [farms, plan] = [await farmsOf(farm), await deps.checks.plan()];
-      return c.json({ items: farms.flatMap((spec) => backendsOf(spec, plan)) }, 200);
+    async (c, { query }) => {
+      const [farms, plan] = [await farmsOf(query.farm), await deps.checks.plan()];
+      const all = farms.flatMap((spec) =>
+        spec.sites.flatMap((site) =>
+          spec.backends.map(({ name }) => ({
+            key: `${spec.name}#${site}#${name}`,
+            view: () => backendView(spec, site, name, plan),
+          })),
+        ),
+      );
+      return c.json(pageOf('backends', all, query), 200);
     },
   );
 }
 
-function checksOf(spec: Farm, plan: CheckPlan): CheckView[] {
-  const there = plan.agents.filter((agent) => spec.sites.includes(agent.site));
-  return spec.backends.flatMap(({ name: backend }) =>
-    spec.checks.map((check) => {
-      const path = { farm: spec.name, backend, check: check.name };
-      const agents = isExpensive(check)
-        ? assignedTo(plan, path).map(([agent, slot]) => agentView(agent, path, slot))
-        : there.map((agent) => agentView(agent, path, { periodMs: null, phaseMs: null }));
-      return { ...path, type: check.type, interval: check.interval ?? '', agents };
-    }),
-  );
+/** A page ends behind the view with which it has so many agents: some megabytes, which a function on Lambda can answer. */
+const AGENTS_ON_PAGE = 5000;
+
+/** Of a large fleet each view is long, since every agent stands in it: only those are made that are shown. */
+function pageOf<T extends { agents: readonly unknown[] }>(
+  list: string,
+  all: readonly { key: string; view: () => T }[],
+  { farm = '', ...asked }: z.infer<typeof FarmQuery>,
+): { items: T[]; cursor?: string } {
+  const paging = pagingOf(`${list} ${farm}`);
+  const { limit, cursor = '' } = paging.request(asked);
+  const left = all.filter(({ key }) => key > cursor).sort((a, b) => (a.key < b.key ? -1 : 1));
+  const items: T[] = [];
+  let agents = 0;
+  for (const { view } of left) {
+    if (items.length === limit || agents >= AGENTS_ON_PAGE) break;
+    const made = view();
+    items.push(made);
+    agents += made.agents.length;
+  }
+  const last = left[items.length - 1];
+  const more = last !== undefined && left.length > items.length ? { cursor: last.key } : {};
+  return paging.answer({ items, ...more }, (view) => view);
+}
+
+function checkView(spec: Farm, backend: string, check: Check, plan: CheckPlan): CheckView {
+  const path = { farm: spec.name, backend, check: check.name };
+  const agents = isExpensive(check)
+    ? assignedTo(plan, path).map(([agent, slot]) => agentView(agent, path, slot))
+    : plan.agents
+        .filter((agent) => spec.sites.includes(agent.site))
+        .map((agent) => agentView(agent, path, { periodMs: null, phaseMs: null }));
+  return { ...path, type: check.type, interval: check.interval ?? '', agents };
 }
 
 type SlotView = Pick<CheckAgentView, 'periodMs' | 'phaseMs'>;
@@ -122,21 +162,16 @@ function agentView(agent: PlannedAgent, path: CheckPath, { periodMs, phaseMs }: 
   return { agentId, name, site, alive, periodMs, phaseMs, last: report?.checks?.find(isIt) ?? null };
 }
 
-function backendsOf(spec: Farm, plan: CheckPlan): BackendView[] {
-  return spec.sites.flatMap((site) =>
-    spec.backends.map(({ name: backend }) => {
-      const agents = plan.agents
-        .filter((agent) => agent.alive && agent.site === site)
-        .flatMap(({ name, report }) => {
-          const held = report?.backends.find((b) => b.farm === spec.name && b.backend === backend);
-          return held ? [{ agent: name, state: held.state, since: held.since, reason: held.reason }] : [];
-        });
-      const count = (state: string): number => agents.filter((a) => a.state === state).length;
-      const [up, down] = [count('up'), count('down')];
-      const agree = up === 0 || down === 0;
-      return { site, farm: spec.name, backend, up, down, unknown: count('unknown'), agree, agents };
-    }),
-  );
+function backendView(spec: Farm, site: string, backend: string, plan: CheckPlan): BackendView {
+  const agents = plan.agents
+    .filter((agent) => agent.alive && agent.site === site)
+    .flatMap(({ name, report }) => {
+      const held = report?.backends.find((b) => b.farm === spec.name && b.backend === backend);
+      return held ? [{ agent: name, state: held.state, since: held.since, reason: held.reason }] : [];
+    });
+  const count = (state: string): number => agents.filter((a) => a.state === state).length;
+  const [up, down] = [count('up'), count('down')];
+  return { site, farm: spec.name, backend, up, down, unknown: count('unknown'), agree: up === 0 || down === 0, agents };
 }
 
 function runRoutes(app: App, deps: AppDeps, runs: Runs): void {

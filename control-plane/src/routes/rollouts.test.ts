@@ -100,6 +100,63 @@ describe('a change with a rollout', () => {
   });
 });
 
+describe('an agent that is cut off for all of it, and goes on with what it has', () => {
+  /** More than two and a half minutes in which all but one report as they do, and the control plane looks. */
+  async function passesWithout(absent: Enrolled, over: (agent: Enrolled) => Partial<AgentReport> = () => ({})) {
+    for (let i = 0; i < 6; i++) {
+      t.clock.now += 30_000;
+      for (const agent of agents) if (agent !== absent) await report(agent, over(agent));
+      await t.look();
+    }
+  }
+  const stateOf = async () => (await t.ask('GET', '/v1/rollouts/3')).body.state;
+  /** What an agent that ran revision 2 hears when it is back, and runs then. */
+  async function comesBack(agent: Enrolled, etag: string) {
+    const as = { bearer: await agent.jwt() };
+    const snapshot = { status: 'APPLIED', etag, generation: 2, running: etag };
+    const said = { version: '1', uptimeSeconds: 1, snapshot, backends: [] };
+    const target = (await t.ask('POST', '/v1/agent/report', { as, body: said })).body;
+    await report(agent);
+    const { items } = (await t.ask('GET', '/v1/agents')).body;
+    const drift = items.find((a: { agentId: string }) => a.agentId === agent.agentId).drift;
+    return { heard: target.generation, runs: await backendOf(agent), drift };
+  }
+  const etagOf = async (agent: Enrolled) =>
+    (await t.ask('GET', '/v1/agent/snapshot', { as: { bearer: await agent.jwt() } })).headers
+      .get('etag')
+      ?.slice(1, -1) as string;
+
+  test('catches up with a change that went through', async () => {
+    const last = agents[2] as Enrolled;
+    const etag = await etagOf(last);
+    await passesWithout(last);
+    await roll({ stages: ['1', '100%'], bake: '0s' });
+    for (let i = 0; i < 5 && (await stateOf()) === 'running'; i++) await passesWithout(last);
+    expect(await stateOf()).toBe('completed');
+    expect(await comesBack(last, etag)).toEqual({ heard: 3, runs: 'pbx2', drift: 'none' });
+  });
+
+  test('finds one that was rolled back as it was before, also where it was the canary', async () => {
+    const etag = await etagOf(agents[0] as Enrolled);
+    await roll({ stages: ['2', '100%'], bake: '1h' });
+    await t.look();
+    const runs = await Promise.all(agents.map(backendOf));
+    const [cut, refusing] = agents.filter((_, i) => runs[i] === 'pbx2') as [Enrolled, Enrolled];
+    const failed = {
+      status: 'FAILED',
+      etag: await etagOf(refusing),
+      generation: 3,
+      reason: 'port taken',
+      running: null,
+    };
+    await passesWithout(cut, (agent) => (agent === refusing ? { snapshot: failed as AgentReport['snapshot'] } : {}));
+    expect(await stateOf()).toBe('rolled-back');
+    const { heard, ...now } = await comesBack(cut, etag);
+    expect(now).toEqual({ runs: 'pbx1', drift: 'none' });
+    expect(heard).toBeGreaterThan(3);
+  });
+});
+
 describe('while one is under way', () => {
   beforeEach(async () => {
     await roll();
