@@ -30,7 +30,7 @@ describe('faults name the key, and never the value', () => {
     [{ privateKey: '' }, 'data.privateKey: found (secret); allowed: text of 1 to 65536 bytes'],
     [{ privateKey: `${CANARY}${'ü'.repeat(32_768)}` }, 'data.privateKey: found (secret)'],
     [{ privateKey: { value: CANARY } }, 'data.privateKey: found (secret)'],
-    [{ 'private key': CANARY }, 'data.private key: found (secret)'],
+    [{ 'private key': CANARY }, 'data.private key: found (secret); allowed: 1 to 63 letters, digits'],
     [CANARY, 'data: found (secret); allowed: a mapping of 1 to 16 keys'],
     [[CANARY], 'data: found (secret)'],
     [{}, 'data: found (secret); allowed: a mapping of 1 to 16 keys to texts, at most 262144 bytes together'],

@@ -29,13 +29,15 @@ export const Secret = z.strictObject({
   kind: z.literal('Secret'),
   name: resourceName,
   description: z.string().max(200, { error: 'at most 200 characters' }).optional(),
-  data: z.record(secretKey, secretValue, { error: allowedData }).refine(
-    (data) => {
-      const keys = Object.keys(data).length;
-      return keys >= 1 && keys <= MAX_KEYS && bytesOf(JSON.stringify(data)) <= MAX_DATA_BYTES;
-    },
-    { error: allowedData },
-  ),
+  data: z
+    .record(secretKey, secretValue, { error: ({ code }) => (code === 'invalid_key' ? allowedKey : allowedData) })
+    .refine(
+      (data) => {
+        const keys = Object.keys(data).length;
+        return keys >= 1 && keys <= MAX_KEYS && bytesOf(JSON.stringify(data)) <= MAX_DATA_BYTES;
+      },
+      { error: allowedData },
+    ),
 });
 export type Secret = z.infer<typeof Secret>;
 
