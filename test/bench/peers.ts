@@ -23,13 +23,15 @@ export interface Site {
   directory: string;
   /** Where it listens for TCP and TLS as well, with what certificate (files, PEM); left out: UDP only. */
   streams?: { tcp: Address; tls: Address; certificate: string; privateKey: string };
+  /** Who takes what an agent tells that tells all it can. */
+  telemetry?: { hep: Address; http: Address };
   /** Where the agent leaves CPU profiles; left out: none are taken. */
   profiles?: string;
 }
 
 /** What is measured, each with its tables. */
 const OF_PROXIES = ['pairs', 'calls', 'streams', 'memory'] as const;
-export const SECTIONS = [...OF_PROXIES, 'checks'] as const;
+export const SECTIONS = [...OF_PROXIES, 'checks', 'telemetry'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** A proxy that can be put under test. */
@@ -142,10 +144,29 @@ interface AgentVariant {
   sections: readonly Section[];
   transactions?: 'stateless';
   datapath?: 'dgram';
+  telemetry?: keyof typeof TELEMETRY;
 }
+
+/** How much an agent tells: as by default, as little as it can, all that it can. */
+const TELEMETRY = {
+  default: { words: 'counters', options: () => [] },
+  off: { words: 'no recorder, nothing pushed', options: () => ['--recorder-memory', '0'] },
+  all: {
+    words: 'recorder, every message to a HEP server (UDP), metrics by OTLP and remote write every 15 s, traces by OTLP',
+    options: ({ telemetry }: Site) => {
+      if (!telemetry) return [];
+      const http = `http://${text(telemetry.http)}`;
+      return [
+        ...['--hep', `udp://${text(telemetry.hep)}`, '--remote-write', `${http}/api/v1/write`],
+        ...['--otlp-metrics', `${http}/v1/metrics`, '--otlp-traces', `${http}/v1/traces`],
+      ];
+    },
+  },
+} as const;
 
 function agent(name: string, title: string, variant: AgentVariant): Peer {
   const { sections, transactions = 'stateful', datapath = 'ffi' } = variant;
+  const telemetry = TELEMETRY[variant.telemetry ?? 'default'];
   return {
     name,
     title,
@@ -153,7 +174,7 @@ function agent(name: string, title: string, variant: AgentVariant): Peer {
     proxies: true,
     version: () => `node ${process.version}`,
     missing: '',
-    configuration: `--workers 1 --datapath ${datapath}; ${transactions}, hash over user, tokens, Record-Route, OPTIONS check every 1 s, counters`,
+    configuration: `--workers 1 --datapath ${datapath}; ${transactions}, hash over user, tokens, Record-Route, OPTIONS check every 1 s, ${telemetry.words}`,
     command(site) {
       const snapshot = join(site.directory, 'snapshot.json');
       const data = join(site.directory, 'data');
@@ -166,7 +187,7 @@ function agent(name: string, title: string, variant: AgentVariant): Peer {
         ...(site.profiles ? ['--cpu-prof', '--cpu-prof-dir', site.profiles] : []),
         join(root, 'edge-agent/src/main.ts'),
         ...['--snapshot', snapshot, '--secrets', secrets, '--data', data, '--workers', '1', '--admin', '127.0.0.1:0'],
-        ...['--address', site.proxy.address, '--datapath', datapath],
+        ...['--address', site.proxy.address, '--datapath', datapath, ...telemetry.options(site)],
       ];
     },
   };
@@ -183,7 +204,9 @@ export const PEERS: readonly Peer[] = [
   cfwd,
   kamailio('kamailio', 'Kamailio, stateless', ['pairs'], []),
   kamailio('kamailio-tm', 'Kamailio, tm', OF_PROXIES, ['-A', 'WITH_TM']),
-  agent('sipfleet', 'Sipfleet', { sections: SECTIONS }),
+  agent('sipfleet', 'Sipfleet', { sections: [...OF_PROXIES, 'checks'] }),
   agent('sipfleet-stateless', 'Sipfleet, stateless', { sections: ['pairs'], transactions: 'stateless' }),
+  agent('sipfleet-quiet', 'Sipfleet, telemetry off', { sections: ['telemetry'], telemetry: 'off' }),
+  agent('sipfleet-telling', 'Sipfleet, everything on', { sections: ['telemetry'], telemetry: 'all' }),
   agent('sipfleet-dgram', 'Sipfleet, dgram datapath', { sections: ['pairs'], datapath: 'dgram' }),
 ];

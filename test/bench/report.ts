@@ -5,6 +5,7 @@ import { type Baseline, FIXED_RATES, type Result } from './measure.ts';
 import type { MemoryResult } from './memory.ts';
 import type { Section } from './peers.ts';
 import type { StreamResult } from './streams.ts';
+import type { SinkCounts } from './telemetry-sink.ts';
 
 export interface Report {
   date: string;
@@ -24,6 +25,7 @@ export interface Report {
   streams?: StreamResult[];
   memory?: MemoryResult[];
   checks?: ChecksResult;
+  telemetry?: { pairs: Result[]; sink: SinkCounts };
 }
 
 /** Peers that the others are set in relation to. */
@@ -114,6 +116,22 @@ function ofChecks({ rows }: ChecksResult): string {
   );
 }
 
+/** Everything on, beside everything off. */
+function ofTelemetry({ pairs, sink }: NonNullable<Report['telemetry']>): string[] {
+  const off = pairs.find(({ peer }) => peer === 'sipfleet-quiet');
+  const on = pairs.find(({ peer }) => peer === 'sipfleet-telling');
+  const share = off && on && off.max > 0 ? `Everything on keeps ${((100 * on.max) / off.max).toFixed(0)} % of it.` : '';
+  // A request and its 200, each received and sent.
+  const messages = 4 * (on?.runs.reduce((sum, run) => sum + run.replies, 0) ?? 0);
+  const pushes = Object.entries(sink.requests).map(([path, count]) => `${count} requests to ${path}`);
+  return [
+    `Highest rate at < 0.1 % loss, and CPU per pair, all threads on one core. ${share}`.trim(),
+    throughput(pairs, 'pairs'),
+    `Told meanwhile: ${whole(sink.hep)} HEP packets of some ${whole(messages)} messages (the rest was given up for want of CPU, and counted), ${pushes.join(', ')}.`,
+    configurations(pairs),
+  ];
+}
+
 function circumstances(report: Report): string {
   const { machine } = report;
   return (
@@ -129,7 +147,7 @@ const configurations = (results: readonly { title: string; version: string; conf
 /** What was measured, as Markdown by section. */
 export function sections(report: Report): Partial<Record<Section, string>> {
   const blocks = (...parts: string[]): string => [circumstances(report), ...parts].join('\n\n');
-  const { pairs, calls, streams, memory, checks } = report;
+  const { pairs, calls, streams, memory, checks, telemetry } = report;
   return {
     ...(pairs && {
       pairs: blocks(
@@ -156,6 +174,7 @@ export function sections(report: Report): Partial<Record<Section, string>> {
       ),
     }),
     ...(memory && { memory: blocks('Bytes:', memories(memory)) }),
+    ...(telemetry && { telemetry: blocks(...ofTelemetry(telemetry)) }),
     ...(checks && {
       checks: blocks(
         `${whole(checks.backends)} backends with three checks each (OPTIONS and TCP every 5 s, a call with a second of voice every minute), by the agent's scheduler and probers in a process of their own: ` +

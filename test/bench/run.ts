@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
@@ -17,6 +17,7 @@ import { start, stopAll } from './processes.ts';
 import { describeProfiles } from './profile.ts';
 import { markdown, type Report, record } from './report.ts';
 import { measureStreams } from './streams.ts';
+import type { SinkCounts } from './telemetry-sink.ts';
 import { validate } from './validate.ts';
 
 const USAGE = `npm run bench -- [options]
@@ -103,7 +104,12 @@ function certify(directory: string): { certificate: string; privateKey: string }
   return paths;
 }
 
-function commandOf(bench: Bench, peer: Peer, directory: string, extra: Pick<Site, 'profiles' | 'streams'> = {}) {
+function commandOf(
+  bench: Bench,
+  peer: Peer,
+  directory: string,
+  extra: Pick<Site, 'profiles' | 'streams' | 'telemetry'> = {},
+) {
   const { bed, proxy, programs } = bench;
   return peer.command({ proxy, client: bed.client, sinks: bed.sinks, cfwd: programs.cfwd, directory, ...extra });
 }
@@ -134,14 +140,14 @@ async function compare(bench: Bench): Promise<Report> {
     const those = there.filter((peer) => peer.sections.includes(section));
     if (wanted.includes(section) && those.length > 0) Object.assign(measured, await MEASURES[section](bench, those));
   }
-  const { pairs, calls = [], streams = [] } = measured;
+  const { pairs, calls = [], streams = [], telemetry } = measured;
   return {
     date: new Date().toISOString(),
     machine: machine(),
     proxyCore: bed.cores.proxy,
     mix: settings.mix,
     quick: settings.quick,
-    doubts: doubts(busyBefore, [...(pairs?.results ?? []), ...calls, ...streams]),
+    doubts: doubts(busyBefore, [...(pairs?.results ?? []), ...calls, ...streams, ...(telemetry?.pairs ?? [])]),
     skipped: [...new Set(peers.filter((peer) => !there.includes(peer)).map((peer) => peer.missing))],
     ...measured,
   };
@@ -176,11 +182,34 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
     });
     return { memory: results };
   },
+  async telemetry(bench, peers) {
+    const baseline = await measureBaseline(bench.bed, effortOf(bench));
+    const sink = await startTelemetrySink(bench);
+    const pairs = await each(peers, 'telemetry, pairs', (peer) =>
+      measureRates(bench, bench.bed, baseline, peer, 'telemetry', sink.addresses),
+    );
+    await sink.stop();
+    return { telemetry: { pairs, sink: sink.counts() } };
+  },
   async checks(bench) {
     // Calls are made once a minute: the starts of two lie between.
     return { checks: await measureChecks(bench.settings.quick ? 70 : 190) };
   },
 };
+
+/** Beside the load: what an agent tells must not cost the core that is measured more than the telling. */
+async function startTelemetrySink({ bed, directory }: Bench) {
+  const [hep, http] = await freeAddresses('127.0.0.1', '127.0.0.1');
+  const file = join(directory, 'telemetry.json');
+  const script = join(import.meta.dirname, 'telemetry-sink.ts');
+  const command = [process.execPath, script, hep.address, String(hep.port), String(http.port), file];
+  const running = start(bed.cores.load, command);
+  return {
+    addresses: { telemetry: { hep, http } },
+    stop: () => running.stop(),
+    counts: () => JSON.parse(readFileSync(file, 'utf8')) as SinkCounts,
+  };
+}
 
 /** As a process of its own, so that its CPU time is of the checks alone. */
 async function measureChecks(seconds: number): Promise<ChecksResult> {
@@ -199,9 +228,24 @@ async function each<R>(peers: Peer[], what: string, measure: (peer: Peer) => Pro
   return results;
 }
 
-function measureRates(bench: Bench, bed: Bed, baseline: Baseline, peer: Peer, section: Section): Promise<Result> {
+function measureRates(
+  bench: Bench,
+  bed: Bed,
+  baseline: Baseline,
+  peer: Peer,
+  section: Section,
+  extra: Pick<Site, 'telemetry'> = {},
+): Promise<Result> {
   const directory = directoryOf(bench.directory, peer, section);
-  return measure(bed, baseline, effortOf(bench), peer, commandOf(bench, peer, directory), bench.proxy, directory);
+  return measure(
+    bed,
+    baseline,
+    effortOf(bench),
+    peer,
+    commandOf(bench, peer, directory, extra),
+    bench.proxy,
+    directory,
+  );
 }
 
 const streamBed = ({ bed, programs, streams: { tcp, tls } }: Bench) => ({
