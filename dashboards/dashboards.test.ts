@@ -175,3 +175,18 @@ test('provisioning files name the folders and the data sources that dashboards a
   for (const { image } of Object.values<{ image: string }>(compose.services))
     expect(image).toMatch(/:v?\d+\.\d+\.\d+$/);
 });
+
+test('every panel that docs/troubleshooting.md sends somebody to is there, and so is the dashboard', () => {
+  const text = readFileSync(join(ROOT, 'docs/troubleshooting.md'), 'utf8');
+  let named = 0;
+  for (const [, title = '', rest = ''] of text.matchAll(/\*\*([A-Z][^*]+)\*\*((?:,? (?:and )?"[^"]+")*)/g)) {
+    const uid = PAGES.find((page) => page.title === title)?.uid;
+    expect(uid, `docs/troubleshooting.md: dashboard ${title}`).toBeDefined();
+    const there = data.filter((panel) => panel.uid === uid).map((panel) => panel.title);
+    for (const [, panel = ''] of rest.matchAll(/"([^"]+)"/g)) {
+      expect(there, `docs/troubleshooting.md: ${title}`).toContain(panel);
+      named++;
+    }
+  }
+  expect(named).toBeGreaterThan(12);
+});

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { run } from '../../control-plane/src/cli/program.ts';
 import { Agent } from '../interop/agent.ts';
 import { loopback } from '../netns/host.ts';
 import { Client, canUseLoopback, freePort, request } from './loopback.ts';
 import { ScriptedUas } from './scripted-uas.ts';
+import { commandLine } from './sipfleet.fixture.ts';
 
 const AGENT = '127.0.8.1';
 const PHONE = '127.0.8.2';
@@ -59,22 +59,7 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
 
   /** A command as an operator types it: what it printed. */
   async function sipfleet(...args: string[]): Promise<string> {
-    let out = '';
-    const take = (text: string): void => {
-      out += text;
-    };
-    const io = {
-      out: take,
-      err: take,
-      readInput: async () => '',
-      ask: async () => undefined,
-      sleep: async () => true,
-      env: { SIPFLEET_ADMIN: agent.admin },
-      terminal: false,
-      cwd: directory,
-    };
-    const launch = { up: async () => 1, agent: async () => 1, controlPlane: async () => 1 };
-    const code = await run(args, io, launch);
+    const { code, out } = await commandLine(directory, { SIPFLEET_ADMIN: agent.admin })(...args);
     expect(`${code} ${out}`).toMatch(/^0 /);
     return out;
   }

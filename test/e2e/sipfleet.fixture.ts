@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { run } from '../../control-plane/src/cli/program.ts';
 import { Process } from '../netns/process.ts';
 
 const MAIN = fileURLToPath(new URL('../../control-plane/src/cli/main.ts', import.meta.url));
@@ -21,6 +22,28 @@ export function sipfleet(cwd: string, ...args: string[]): Process {
   const started = new Process(process.execPath, [MAIN, ...args], { cwd, env });
   onTestFinished(() => started.end('SIGINT', 15_000).then(() => {}));
   return started;
+}
+
+/** `sipfleet …` with these variables, in this process: many commands cost no more than what they do. For commands that start nothing. */
+export function commandLine(cwd: string, env: Record<string, string>) {
+  return async (...args: string[]): Promise<{ code: number; out: string }> => {
+    let out = '';
+    const take = (text: string): void => {
+      out += text;
+    };
+    const io = {
+      out: take,
+      err: take,
+      readInput: async () => '',
+      ask: async () => undefined,
+      sleep: async () => true,
+      env,
+      terminal: false,
+      cwd,
+    };
+    const launch = { up: async () => 1, agent: async () => 1, controlPlane: async () => 1 };
+    return { code: await run(args, io, launch), out };
+  };
 }
 
 /** What the banner of `sipfleet up` says. */
