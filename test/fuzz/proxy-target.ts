@@ -100,7 +100,10 @@ export function checkMessage(
   }
 }
 
-/** Farms that lead messages by other ways: everything by default; no Path and no hash; Contacts rewritten; backends on TCP, keyed by a header. */
+/** RFC 3261 §18.1.1 has 1,300: a smaller one is passed more often. */
+const LARGE = 700;
+
+/** Farms that lead messages by other ways: everything by default; no Path and no hash; Contacts rewritten; backends on TCP, keyed by a header; TCP for what is large. */
 export const FARMS: readonly Parameters<typeof agent>[0][] = [
   {},
   { registration: { mode: 'none' }, balancing: { strategy: 'weighted-round-robin' } },
@@ -112,7 +115,18 @@ export const FARMS: readonly Parameters<typeof agent>[0][] = [
       { name: 'pbx2', address: '10.0.0.12', transport: 'tcp', priority: 2 },
     ],
   },
+  { backends: [{ name: 'pbx1', address: '10.0.0.11', tcpAbove: LARGE }] },
 ];
+
+/** No request that is too large for a datagram goes to a backend as one. */
+function checkSizes({ sent, plan }: ReturnType<typeof agent>): void {
+  const [backend] = plan.farms[0]!.backends;
+  if (!backend?.tcpAbove) return;
+  const there = endpoint(`udp ${backend.address}:${backend.port}`);
+  for (const { how, to, text } of sent)
+    if (how === 'datagram' && to.ip3 === there.ip3 && !isResponse(text) && text.length > backend.tcpAbove)
+      throw new Finding(`a datagram of ${text.length} bytes`);
+}
 
 /** The proxy as a data thread runs it, on messages changed at random. */
 export function proxyTarget(messages: readonly string[]): Target {
@@ -130,6 +144,7 @@ export function proxyTarget(messages: readonly string[]): Target {
         used.left = LIFE;
       }
       checkMessage(message, SOURCES[choice % SOURCES.length], used.proxy, !message.includes(OWN_CALL));
+      checkSizes(used.proxy);
     },
   };
 }
