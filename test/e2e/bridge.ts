@@ -18,7 +18,12 @@ export const PBX = '127.7.0.11';
 /** Holds the PBX's address. A block, since on one loopback address PBXs are told from phones by their port, and TCP gives them others. */
 const PBX_BLOCK = '127.7.0.10/31';
 export const DOMAIN = 'example.test';
-export const USERS = { bonnie: 'parker', clyde: 'barrow', blanche: 'caldwell' };
+export const LINES = ['udp', 'tcp', 'tls', 'ws', 'wss'] as const satisfies LineTransport[];
+/** A few names, and two users for each transport. */
+export const USERS: Readonly<Record<string, string>> = {
+  ...{ bonnie: 'parker', clyde: 'barrow', blanche: 'caldwell' },
+  ...Object.fromEntries(LINES.flatMap((line) => [`caller-${line}`, `callee-${line}`]).map((user) => [user, 'gates'])),
+};
 
 export const authority = createAuthority('Bridge CA');
 
@@ -31,7 +36,7 @@ export interface Bridge {
   line(transport: LineTransport, more?: Partial<LineTarget>): Promise<PhoneLine>;
   /** A registered phone. */
   phone(
-    user: keyof typeof USERS,
+    user: string,
     transport: LineTransport,
     more?: Partial<LineTarget> & Pick<PhoneOptions, 'reliable'>,
   ): Promise<Phone>;
@@ -42,7 +47,7 @@ export interface BridgeOptions {
   /** What the TCP and TLS listeners have besides. */
   streams?: Pick<FarmInput['listeners'][number], 'proxyProtocol'>;
   /** How the agent speaks to the PBX. */
-  towards?: 'udp' | 'tls';
+  towards?: 'udp' | 'tcp' | 'tls';
   /** What the PBX's entry in the farm has besides. */
   backend?: Pick<FarmInput['backends'][number], 'tcpAbove'>;
   /** Whom the farm prefers to the PBX: one that fails, and is not found out by any check. */
@@ -72,7 +77,7 @@ export async function startBridge({
   onTestFinished(() => pbx.close());
 
   const ports = new Map<LineTransport, number>();
-  for (const transport of ['udp', 'tcp', 'tls', 'ws', 'wss'] as const) ports.set(transport, await freePort(AGENT));
+  for (const transport of LINES) ports.set(transport, await freePort(AGENT));
   const secrets: SecretValues = {
     first: { ...authority.issue('first.example.test', AGENT) },
     second: { ...authority.issue('second.example.test') },
@@ -94,7 +99,8 @@ export async function startBridge({
       ...(preferred ? [preferred] : []),
       {
         ...{ name: 'kamailio', address: PBX, sources: [PBX_BLOCK], priority: preferred ? 2 : 1 },
-        ...(towards === 'tls' ? { port: pbxTls, transport: 'tls', tls: { ca: 'ca' } } : { port: pbxPort, ...backend }),
+        ...(towards === 'tls' ? { port: pbxTls, tls: { ca: 'ca' } } : { port: pbxPort }),
+        ...{ transport: towards, ...backend },
       },
     ],
     checks: preferred ? [] : [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
@@ -113,7 +119,12 @@ export async function startBridge({
     return opened;
   };
   const phone: Bridge['phone'] = async (user, transport, { reliable = false, ...more } = {}) => {
-    const made = new Phone(await line(transport, more), { user, password: USERS[user], domain: DOMAIN, reliable });
+    const made = new Phone(await line(transport, more), {
+      user,
+      password: USERS[user] as string,
+      domain: DOMAIN,
+      reliable,
+    });
     const statuses = await made.register();
     if (statuses.join() !== '401,200') throw new Error(`REGISTER of ${user} over ${transport}: ${statuses}`);
     return made;
