@@ -36,8 +36,9 @@ export function createApp(deps: AppDeps): App {
     const started = deps.now();
     await next();
     const fields = { method: c.req.method, path: c.req.path, status: c.res.status, ms: deps.now() - started };
-    // Reads and the agents' polls would drown the rest.
-    const quiet = c.req.method === 'GET' || (c.req.path.startsWith('/v1/agent/') && c.res.ok);
+    // Reads and the agents' polls would drown the rest; who was refused is told whatever was asked.
+    const refused = c.res.status === 401 || c.res.status === 403;
+    const quiet = !refused && (c.req.method === 'GET' || (c.req.path.startsWith('/v1/agent/') && c.res.ok));
     deps.log[quiet ? 'debug' : 'info'](fields, 'request');
   });
   const tooLong = (): never => {

@@ -304,6 +304,15 @@ describe('push', () => {
   });
 });
 
+test('who is refused is logged whatever they asked for; what is read is not', async () => {
+  const plane = await start();
+  await clientOf(plane).listResources('Site');
+  const refused = await fetch(`${plane.url}/v1/sites`, { headers: { authorization: 'Bearer sft_guess' } });
+  expect(refused.status).toBe(401);
+  const told = logged.map((line) => JSON.parse(line)).filter(({ level, msg }) => level >= 30 && msg === 'request');
+  expect(told).toMatchObject([{ method: 'GET', path: '/v1/sites', status: 401 }]);
+});
+
 test('the log of a whole life holds no secrets', async () => {
   const plane = await start();
   await clientOf(plane).putResource(milan, { ifNoneMatch: '*' });
