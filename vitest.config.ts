@@ -42,7 +42,8 @@ export default defineConfig({
           // Real peers in network namespaces on two cores: generous, because no test may depend on speed.
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          // Each file has a network of its own, and most of a file is waiting.
+          maxWorkers: 2,
           // After all others, so that the peers have the machine to themselves.
           sequence: { groupOrder: 2 },
         },

@@ -164,8 +164,9 @@ static void report(const struct load *load, const struct counts *counts, double 
   for (int i = 0; i < 3 && counts->answered > 0; i++)
     us[i] = answered_from[(long)(quantiles[i] * (double)(counts->answered - 1))] / 1000.0;
   printf("{\"sent\":%ld,\"seconds\":%.4f,\"replies\":%ld,\"provisional\":%ld,\"duplicate\":%ld,\"wrong\":%ld,"
-         "\"refused\":%ld,\"dropped\":%u,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}\n",
-         counts->sent, seconds, counts->replies, counts->provisional, counts->duplicate, counts->wrong, counts->refused,
+         "\"answered\":%ld,\"refused\":%ld,\"dropped\":%u,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}\n",
+         counts->sent, seconds, counts->replies, counts->provisional, counts->duplicate, counts->wrong,
+         counts->answered, counts->refused,
          dropped(load->fd), us[0], us[1], us[2]);
 }
 

@@ -10,6 +10,8 @@ interface Counted {
   provisional: number;
   duplicate: number;
   wrong: number;
+  /** Requests that got a 2xx; of whole calls, those that were established. */
+  answered: number;
   refused: number;
   dropped: number;
   p50: number;

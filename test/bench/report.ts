@@ -3,6 +3,7 @@ import type { ChecksResult } from './checks.ts';
 import type { Machine } from './machine.ts';
 import { type Baseline, FIXED_RATES, type Result } from './measure.ts';
 import type { MemoryResult } from './memory.ts';
+import { broken, type OverloadResult } from './overload.ts';
 import type { Section } from './peers.ts';
 import type { StreamResult } from './streams.ts';
 import type { SinkCounts } from './telemetry-sink.ts';
@@ -22,6 +23,7 @@ export interface Report {
     results: Result[];
   };
   calls?: Result[];
+  overload?: OverloadResult[];
   streams?: StreamResult[];
   memory?: MemoryResult[];
   checks?: ChecksResult;
@@ -77,6 +79,26 @@ function latencies(results: readonly Result[], what: keyof typeof FIXED_RATES): 
       const times = [through.p50, direct.p50, added.p50, through.p99, direct.p99, added.p99];
       return [[title, whole(rate), ...times.map(whole), whole(addedBytes)]];
     }),
+  );
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+
+function overloads(results: readonly OverloadResult[]): string {
+  return table(
+    ['', 'highest calls/s', 'offered', 'established', 'refused', 'neither', 'of the established, broken', 'p99 ms'],
+    results.flatMap(({ title, max, runs }) =>
+      runs.map((run) => [
+        title,
+        whole(max),
+        whole(run.rate),
+        percent(run.answered / run.sent),
+        percent(run.refused / run.sent),
+        percent(Math.max(0, 1 - (run.answered + run.refused) / run.sent)),
+        percent(broken(run)),
+        whole(run.p99 / 1000),
+      ]),
+    ),
   );
 }
 
@@ -147,7 +169,7 @@ const configurations = (results: readonly { title: string; version: string; conf
 /** What was measured, as Markdown by section. */
 export function sections(report: Report): Partial<Record<Section, string>> {
   const blocks = (...parts: string[]): string => [circumstances(report), ...parts].join('\n\n');
-  const { pairs, calls, streams, memory, checks, telemetry } = report;
+  const { pairs, calls, overload, streams, memory, checks, telemetry } = report;
   return {
     ...(pairs && {
       pairs: blocks(
@@ -165,6 +187,12 @@ export function sections(report: Report): Partial<Record<Section, string>> {
         throughput(calls, 'calls'),
         'From INVITE to its 200, at half the highest rate:',
         latencies(calls, 'calls'),
+      ),
+    }),
+    ...(overload && {
+      overload: blocks(
+        'More whole calls than the proxy can do, for five seconds; nobody sends anything twice:',
+        overloads(overload),
       ),
     }),
     ...(streams && {

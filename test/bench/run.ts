@@ -12,6 +12,7 @@ import { type Bed, blast } from './load.ts';
 import { busyShare, divideCores, machine } from './machine.ts';
 import { type Baseline, directoryOf, measure, measureBaseline, QUICK, type Result, THOROUGH } from './measure.ts';
 import { measureMemory } from './memory.ts';
+import { measureOverload } from './overload.ts';
 import { type Address, PEERS, type Peer, SECTIONS, type Section, type Site, text } from './peers.ts';
 import { start, stopAll } from './processes.ts';
 import { describeProfiles } from './profile.ts';
@@ -167,6 +168,14 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
     const bed = { ...bench.bed, calls: true };
     const baseline = await measureBaseline(bed, effortOf(bench));
     return { calls: await each(peers, 'calls', (peer) => measureRates(bench, bed, baseline, peer, 'calls')) };
+  },
+  async overload(bench, peers) {
+    const bed = { ...bench.bed, calls: true };
+    const results = await each(peers, 'overload', (peer) => {
+      const directory = directoryOf(bench.directory, peer, 'overload');
+      return measureOverload(bed, peer, commandOf(bench, peer, directory), bench.proxy, directory);
+    });
+    return { overload: results };
   },
   async streams(bench, peers) {
     const results = await each(peers, 'TCP and TLS', (peer) => {
