@@ -41,7 +41,8 @@ async function startPbx(): Promise<ScriptedUas> {
   return pbx;
 }
 
-describe.skipIf(!canUseLoopback).each([
+// Side by side: each waits for Timer B most of its time.
+describe.skipIf(!canUseLoopback).concurrent.each([
   { transactions: 'stateful', workers: 1 },
   { transactions: 'stateful', workers: 2 },
   { transactions: 'stateless', workers: 2 },
