@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Agent } from '../interop/agent.ts';
 import { lossyAnswerScenario, lossyCallScenario } from '../interop/scenarios.ts';
 import { row, type SippResult } from '../interop/sipp.ts';
 import type { Namespace } from '../netns/namespace.ts';
@@ -38,6 +39,8 @@ export interface ImpairedRun {
   packets: { lost: number; doubled: number; delayed: number };
   /** Resident memory of the agent, bytes: the most in each quarter of the run. */
   memory: [number, number, number, number];
+  /** It goes on until the stage is closed. */
+  agent: Agent;
 }
 
 /**
@@ -46,15 +49,22 @@ export interface ImpairedRun {
  */
 export async function callsOnBadNetwork(
   stage: Stage,
-  options: { workers: number; rate: number; seconds: number; progress?: (seconds: number) => void },
+  options: {
+    workers: number;
+    rate: number;
+    seconds: number;
+    /** Further options of the agent. */
+    more?: readonly string[];
+    progress?: (seconds: number) => void;
+  },
 ): Promise<ImpairedRun> {
-  const { workers, rate, seconds } = options;
+  const { workers, rate, seconds, more = [] } = options;
   const { net } = stage;
   const calls = rate * seconds;
   const limits = { tolerant: true, limit: rate * 40, deadline: seconds * 1000 + 90_000 };
   for (const host of [net.pbx1, net.pbx2])
     stage.sipp('buck', host, { port: 5060, scenario: lossyAnswerScenario, calls: calls * 2, ...limits });
-  const agent = await stage.startAgent({ workers, farm: stage.farm({ checks: [] }) });
+  const agent = await stage.startAgent({ workers, farm: stage.farm({ checks: [] }), more });
   const hosts = [net.agentA, net.pbx1, net.pbx2, net.client2];
   for (const host of hosts) await spoil(host, [net.vip.ipv4, ...hosts.map((other) => other.ipv4)]);
   const rows = CALLEES.map((callee) => row('bonnie', '', callee));
@@ -75,7 +85,7 @@ export async function callsOnBadNetwork(
     options.progress?.(passed);
   }, 500);
   try {
-    return { calls: await caller.finished(), packets: await done(net.agentA), memory };
+    return { calls: await caller.finished(), packets: await done(net.agentA), memory, agent };
   } finally {
     clearInterval(watch);
   }

@@ -1,6 +1,9 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { callsOnBadNetwork } from '../e2e/impaired.ts';
 import { Stage } from '../e2e/stage.ts';
+import type { Agent } from '../interop/agent.ts';
 import { createTopology } from '../netns/topology.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
 
@@ -10,6 +13,7 @@ Calls through an agent on a network that loses 2 %, doubles and reorders; fails 
   --minutes N   how long, default 10
   --rate N      calls per second, default 200
   --workers N   data threads of the agent, default 1
+  --exporter-down N   for so many minutes nobody takes the metrics that the agent pushes; fails if any of them is lost
   --help
 
 Example: npm run soak -- --minutes 60 --rate 100 --workers 2
@@ -22,6 +26,7 @@ const options = {
   minutes: { type: 'string', default: '10' },
   rate: { type: 'string', default: '200' },
   workers: { type: 'string', default: '1' },
+  'exporter-down': { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const;
 
@@ -31,6 +36,31 @@ function positive(name: string, text: string): number {
   return value;
 }
 
+/** In the agent's own network. */
+const RECEIVER_PORT = 4318;
+const PUSH_SECONDS = 15;
+
+/** Somebody who takes no metrics for a while, and what the agent needs to push to them. */
+async function startReceiver(stage: Stage, seconds: number): Promise<readonly string[]> {
+  const script = join(import.meta.dirname, 'receiver.ts');
+  const receiver = stage.net.agentA.spawn(process.execPath, [script, String(RECEIVER_PORT), String(seconds)]);
+  await receiver.sees(/receiver listens/);
+  return ['--otlp-metrics', `http://127.0.0.1:${RECEIVER_PORT}/v1/metrics`, '--push-interval', `${PUSH_SECONDS}s`];
+}
+
+/** Everything that waited has arrived. */
+async function checkPushes(agent: Agent): Promise<void> {
+  const metric = (name: string, ...labels: string[]) => agent.metric(`sipfleet_push_${name}`, ...labels);
+  // What came last may wait for its turn.
+  for (let i = 0; i < 60 && (await metric('spool_bytes')) > 0; i++) await sleep(1000);
+  const taken = await metric('requests_total', 'result="taken"');
+  const later = await metric('requests_total', 'result="later"');
+  const lost = await metric('dropped_samples_total');
+  const waits = await metric('spool_bytes');
+  console.log(`pushes: ${taken} taken, ${later} to be sent again, ${lost} samples lost, ${waits} bytes wait`);
+  if (later === 0 || taken === 0 || lost > 0 || waits > 0) throw new Error('metrics did not arrive after the outage');
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
   if (values.help) return console.log(USAGE);
@@ -38,6 +68,10 @@ async function main(): Promise<void> {
     throw new Error('the soak needs root on Linux and the peers of the tests: run npm test first');
   const seconds = Math.round(positive('minutes', values.minutes) * 60);
   const rate = positive('rate', values.rate);
+  const down = values['exporter-down'];
+  const downSeconds = down === undefined ? undefined : Math.round(positive('exporter-down', down) * 60);
+  if (downSeconds !== undefined && downSeconds + 60 > seconds)
+    throw new Error(`--exporter-down: found "${down}", allowed is at least a minute less than --minutes`);
   const stage = new Stage(await createTopology());
   let shown = 0;
   const progress = (passed: number) => {
@@ -46,7 +80,9 @@ async function main(): Promise<void> {
     console.error(`${Math.round(passed)} of ${seconds} s`);
   };
   try {
-    const { calls, memory } = await callsOnBadNetwork(stage, {
+    const more = downSeconds === undefined ? [] : await startReceiver(stage, downSeconds);
+    const { calls, memory, agent } = await callsOnBadNetwork(stage, {
+      more,
       workers: positive('workers', values.workers),
       rate,
       seconds,
@@ -57,6 +93,7 @@ async function main(): Promise<void> {
       `${calls.successful} calls, ${calls.failed} lost, ${calls.retransmissions} retransmissions by the callers`,
     );
     console.log(`memory of the agent by quarter: ${megabytes.join(', ')} MiB`);
+    if (downSeconds !== undefined) await checkPushes(agent);
     if (calls.failed > 0 || calls.successful !== rate * seconds) throw new Error('calls were lost');
     if (memory[3] > memory[1] + BREATHING_BYTES) throw new Error('the memory of the agent grew');
   } finally {
