@@ -128,10 +128,13 @@ test('variables: every one that a query uses is defined, every one that is defin
   }
 });
 
-test('links lead to dashboards that exist, with variables that these have', () => {
-  const links = panels.flatMap(({ uid, title, fieldConfig }) =>
+const linksOf = () =>
+  panels.flatMap(({ uid, title, fieldConfig }) =>
     (fieldConfig?.defaults.links ?? []).map(({ url }) => ({ where: `${uid}: ${title}`, url })),
   );
+
+test('links lead to dashboards that exist, with variables that these have', () => {
+  const links = linksOf().filter(({ url }) => !url.startsWith('/explore?'));
   expect(links.length).toBeGreaterThan(20);
   for (const { where, url } of links) {
     const target = dashboards.find(({ uid }) => url.startsWith(`/d/${uid}?`));
@@ -144,6 +147,24 @@ test('links lead to dashboards that exist, with variables that these have', () =
     expect(target, where).toBeDefined();
   }
   expect(new Set(dashboards.map(({ uid }) => uid))).toEqual(new Set(Object.values(UID)));
+});
+
+test('links to traces ask by labels for attributes that spans have', () => {
+  const links = linksOf().filter(({ url }) => url.startsWith('/explore?'));
+  expect(links.length).toBeGreaterThan(2);
+  const sources = ['call-spans.ts', 'check-traces.ts', 'span.ts'].map((name) =>
+    readFileSync(join(ROOT, 'edge-agent/src/telemetry/traces', name), 'utf8'),
+  );
+  for (const { where, url } of links) {
+    const { sipfleet } = JSON.parse(url.split('panes=')[1] as string);
+    const { query } = sipfleet.queries[0];
+    for (const [, attribute] of query.matchAll(/span\.([\w.]+)/g))
+      expect(
+        sources.some((text) => text.includes(`'${attribute}'`)),
+        `${where}: ${attribute}`,
+      ).toBe(true);
+    expect(query, where).toMatch(/^\{ .* && .* \}$/);
+  }
 });
 
 test('every alert has a runbook that names it and a dashboard that exists; every runbook has an alert', () => {

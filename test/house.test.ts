@@ -57,8 +57,8 @@ const HOUSES: House[] = [
       transaction: ['sip'],
       balancer: ['sip'],
       security: ['sip'],
-      // The slab is the layout of the counters that the packet path writes: data, no telemetry behind it.
-      proxy: ['sip', 'security', 'balancer', 'transaction', 'telemetry/slab.ts'],
+      // The slab is the layout of the counters that the packet path writes, the ids are hashes: data, no telemetry behind them.
+      proxy: ['sip', 'security', 'balancer', 'transaction', 'telemetry/slab.ts', 'telemetry/traces/ids.ts'],
       health: ['sip', 'media', 'transaction'],
       kernel: [],
       vip: [],

@@ -186,7 +186,7 @@ export const agent: Page = {
           queries: [[`max(process_open_fds${here()} / process_max_fds${here()})`, 'used']],
         }),
         series({
-          title: 'Metrics that wait',
+          title: 'Metrics and spans that wait',
           description: 'On disk, for a receiver that does not answer. Empty where nothing is pushed.',
           width: 12,
           unit: 'bytes',
@@ -201,6 +201,19 @@ export const agent: Page = {
             [
               `sum by (agent, exporter, result) (rate(sipfleet_push_requests_total${here()}[5m]))`,
               '{{agent}} {{exporter}} {{result}}',
+            ],
+          ],
+        }),
+        series({
+          title: 'Spans of traces',
+          description:
+            'Of kept calls and checks, and those that were left out. budget: more than --trace-budget; queue: too many waited. Empty where no traces are pushed.',
+          width: 12,
+          queries: [
+            [`sum by (agent) (rate(sipfleet_trace_spans_total${here()}[5m]))`, '{{agent}} sent'],
+            [
+              `sum by (agent, reason) (rate(sipfleet_trace_spans_dropped_total${here()}[5m]))`,
+              '{{agent}} left out: {{reason}}',
             ],
           ],
         }),

@@ -35,6 +35,11 @@ export const backend: Page = {
           description:
             'Which step of the probe fails. register: credentials or registrar; invite, ring, answer: call processing; media: calls are set up and nothing is heard (RTP path, codecs, NAT, transcoding); bye: hang-ups get lost.',
           width: 12,
+          traces: {
+            title: 'Traces: probes that failed',
+            attributes: { 'sip.farm': 'farm', 'sip.backend': 'backend', 'sip.check': 'check' },
+            more: 'status = error',
+          },
           queries: [
             [
               `sum by (farm, backend, check, phase) (increase(sipfleet_check_failures_total${here()}[10m])) > 0`,

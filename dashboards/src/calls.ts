@@ -110,6 +110,11 @@ export const calls: Page = {
           unit: 'percentunit',
           max: 1,
           link: toBackend,
+          traces: {
+            title: 'Traces: what failed there',
+            attributes: { 'sip.farm': 'farm', 'sip.backend': 'backend' },
+            more: 'status = error',
+          },
           queries: [
             [
               `backend_origin:sipfleet_session_establishment_adjusted:ratio_rate5m${here()}`,

@@ -109,6 +109,11 @@ export const farm: Page = {
           width: 12,
           unit: 'reqps',
           link: toBackend,
+          traces: {
+            title: 'Traces: attempts that were given up',
+            attributes: { 'sip.farm': 'farm', 'sip.backend': 'backend' },
+            more: 'span.sip.failover.cause != nil',
+          },
           queries: [
             [
               `sum by (site, farm, backend) (rate(sipfleet_failovers_total${here()}[5m]))`,

@@ -1,7 +1,7 @@
 import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
-import { type Panel, PROMETHEUS } from './panels.ts';
+import { exploreTraces, type Panel, PROMETHEUS } from './panels.ts';
 
 /** Uids of our dashboards: links are made of them. */
 export const UID = {
@@ -119,13 +119,6 @@ const annotation = (name: string, color: string, expr: string, title: string): B
 
 /** From everywhere to everywhere, with what is chosen; and to the traces of calls that failed. */
 function links(): Builder<dashboard.DashboardLink>[] {
-  const panes = {
-    sipfleet: {
-      datasource: '$traces',
-      queries: [{ refId: 'A', queryType: 'traceql', query: '{ status = error }' }],
-      range: { from: '$__from', to: '$__to' },
-    },
-  };
   return [
     new dashboard.DashboardLinkBuilder('Sipfleet')
       .type(dashboard.DashboardLinkType.Dashboards)
@@ -137,6 +130,6 @@ function links(): Builder<dashboard.DashboardLink>[] {
       .type(dashboard.DashboardLinkType.Link)
       .icon('external link')
       .tooltip('What happened to single calls: attempts, decisions, times')
-      .url(`/explore?schemaVersion=1&panes=${JSON.stringify(panes)}`),
+      .url(exploreTraces('{ status = error }')),
   ];
 }

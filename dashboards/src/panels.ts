@@ -24,6 +24,16 @@ interface Basics {
   width: number;
   /** Where a click on a series leads. */
   link?: Link;
+  /** A click on a series also leads to traces: attribute of spans → label of the series. */
+  traces?: Traces;
+}
+
+/** Spans that a series was made by, as far as their calls are kept. */
+export interface Traces {
+  title: string;
+  attributes: Readonly<Record<string, string>>;
+  /** In TraceQL, what else they must be: `status = error`. */
+  more?: string;
 }
 
 /** A dashboard of ours; the series' labels fill its variables. */
@@ -67,7 +77,11 @@ export function series({ queries, stacked, exemplars, max, ...basics }: Series):
   if (stacked) panel.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal));
   if (max !== undefined) panel.max(max);
   for (const query of targets(queries)) panel.withTarget(query.range().exemplar(exemplars ?? false));
-  if (basics.link) panel.dataLinks([dataLink(basics.link)]);
+  const links = [
+    ...(basics.link ? [dataLink(basics.link)] : []),
+    ...(basics.traces ? [tracesLink(basics.traces)] : []),
+  ];
+  if (links.length > 0) panel.dataLinks(links);
   return panel;
 }
 
@@ -159,4 +173,25 @@ function dataLink(
   const variables = Object.entries(labels).map(([variable, label]) => `&var-${variable}=${value(label)}`);
   const url = `/d/${uid}?\${__url_time_range}&\${datasource:queryparam}${variables.join('')}`;
   return new dashboard.DashboardLinkBuilder(title).url(url);
+}
+
+/** To Tempo by TraceQL. Grafana puts a series' labels into the URL, percent-encoded, and what stands in braces otherwise must be left alone. */
+function tracesLink({ title, attributes, more }: Traces): dashboard.DashboardLinkBuilder {
+  const label = (name: string): string => `\${__field.labels.${name}}`;
+  const conditions = Object.entries(attributes).map(([attribute, name]) => `span.${attribute} = "${label(name)}"`);
+  return new dashboard.DashboardLinkBuilder(title)
+    .url(exploreTraces(`{ ${[...conditions, ...(more ? [more] : [])].join(' && ')} }`))
+    .targetBlank(true);
+}
+
+/** Grafana's Explore with a TraceQL query, over the time that is looked at. */
+export function exploreTraces(query: string): string {
+  const panes = {
+    sipfleet: {
+      datasource: '$traces',
+      queries: [{ refId: 'A', queryType: 'traceql', query }],
+      range: { from: '$__from', to: '$__to' },
+    },
+  };
+  return `/explore?schemaVersion=1&panes=${JSON.stringify(panes)}`;
 }

@@ -98,6 +98,7 @@ function compileFarm(
     sessions: new SharedArrayBuffer(backends.length * Int32Array.BYTES_PER_ELEMENT),
     nonces: createNonces(),
     signals: createSignals(backends.length),
+    traceparent: farm.tracing?.traceparent ?? false,
     cutConnections: farm.health.cutConnections,
     states: new SharedArrayBuffer(backends.length),
   };

@@ -54,6 +54,8 @@ export interface FarmPlan {
   nonces: SharedArrayBuffer;
   /** What threads tell one another about backends, see balancer/signals.ts. */
   signals: SharedArrayBuffer;
+  /** Requests of calls carry `traceparent` towards backends. */
+  traceparent: boolean;
   /** A backend that goes down loses its connections. */
   cutConnections: boolean;
   /** One byte per backend, written by the control thread: see {@link STATE}. */

@@ -46,6 +46,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),
       signals: createSignals(backends.length),
+      traceparent: false,
       cutConnections: true,
       states: new SharedArrayBuffer(backends.length),
     },

@@ -248,6 +248,7 @@ test.skipIf(missingPeers().includes('prometheus'))(
       ],
       ...['--workers', '1', '--push-interval', '1s', '--hep', `udp://${A}:${homer}`],
       ...['--remote-write', `${prometheus.url}/api/v1/write`, '--otlp-metrics', collector.url],
+      ...['--otlp-traces', collector.url],
     );
     await second.sees(/"msg":"ready"/);
 

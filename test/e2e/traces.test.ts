@@ -63,6 +63,7 @@ describe.skipIf(!canUseLoopback)('traces', () => {
         backends: pbxs.map((pbx, i) => ({ name: `pbx${i + 1}`, address: '127.0.0.1', port: pbx.port })),
         checks,
         health: { maxConcurrentCalls: 8 },
+        tracing: { traceparent: true },
       },
       ...rest,
     });
@@ -85,6 +86,8 @@ describe.skipIf(!canUseLoopback)('traces', () => {
       ['CSeq', `${cseq} ${method}`],
       ['Contact', `<sip:bonnie@127.0.0.1:${phone.port}>`],
       ['Content-Length', '0'],
+      ['Traceparent', `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`],
+      ['tracestate', 'evil=1'],
       ...headers,
     ]);
 
@@ -166,14 +169,13 @@ describe.skipIf(!canUseLoopback)('traces', () => {
       attributes: { 'sip.call_id': 'plain@phone', 'sip.kept_because': ['sampled'], 'sip.farm': 'pbx' },
       resource: { 'service.name': 'sipfleet-agent', 'sipfleet.agent': 'edge' },
     });
-    // The span of an attempt is in the branch that its PBX saw.
-    const via = pbxs[Number(backend.at(-1)) - 1]!.requests.find((r) => r.get('call-id') === 'plain@phone')!.list(
-      'via',
-    )[0]!;
-    const branch = /branch=z9hG4bK([A-Za-z0-9_-]{26})/.exec(via)![1]!;
-    expect(Buffer.from(branch, 'base64url').subarray(0, 8).toString('hex')).toBe(
-      named(spans, `INVITE ${backend}`).spanId,
-    );
+    // The span of an attempt is in the branch that its PBX saw, and in the header, whatever the phone wrote there.
+    const span = named(spans, `INVITE ${backend}`);
+    const seen = pbxs[Number(backend.at(-1)) - 1]!.requests.find((r) => r.get('call-id') === 'plain@phone')!;
+    const branch = /branch=z9hG4bK([A-Za-z0-9_-]{26})/.exec(seen.list('via')[0]!)![1]!;
+    expect(Buffer.from(branch, 'base64url').subarray(0, 8).toString('hex')).toBe(span.spanId);
+    expect(seen.all('traceparent')).toEqual([`00-${span.traceId}-${span.spanId}-01`]);
+    expect(seen.all('tracestate')).toEqual([]);
 
     const taken = backendOf('moved@phone');
     const refusing = taken === 'pbx1' ? 'pbx2' : 'pbx1';
@@ -195,6 +197,9 @@ describe.skipIf(!canUseLoopback)('traces', () => {
     expect(probed.attributes).toMatchObject({ 'sip.farm': 'pbx', 'network.transport': 'udp' });
     expect(named(probe, 'register').attributes['sip.response.status_code']).toBe(200);
 
+    // The log leads there too, for a call that something was wrong with.
+    const id = named(attempts, 'call').traceId;
+    await agent.process.sees(new RegExp(`"trace_id":"${id}".*"callId":"moved@phone".*"msg":"a call was kept"`));
     expect(await agent.metric('sipfleet_trace_spans_total')).toBeGreaterThan(9);
     expect(await agent.metric('sipfleet_trace_spans_dropped_total')).toBe(0);
   });

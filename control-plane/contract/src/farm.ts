@@ -184,6 +184,14 @@ export const Registration = strict({
   maxExpires: duration('30s', '1d').optional(),
 });
 
+export const Tracing = strict({
+  /**
+   * Requests of calls carry a `traceparent` header (W3C Trace Context) towards backends: a PBX that traces, or its log, then names the agent's trace. What clients
+   * and backends send under that name is taken out. 70 bytes per request.
+   */
+  traceparent: z.boolean({ error: 'true or false' }).default(false),
+});
+
 export const Health = strict(HEALTH_FIELDS);
 export type Health = z.infer<typeof Health>;
 
@@ -272,6 +280,7 @@ export const Farm = strict(
       .default([]),
     health: Health.prefault({}),
     registration: Registration.prefault({}),
+    tracing: Tracing.optional(),
   },
   NOT_YET.farm,
 ).check((ctx) => {

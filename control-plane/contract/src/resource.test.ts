@@ -112,7 +112,7 @@ describe('every class of error names field, found and allowed', () => {
         field: 'colour',
         message: 'unknown field',
         allowed:
-          'one of kind, name, sites, listeners, names, mode, nat, transactions, failover, balancing, backends, checks, health, registration',
+          'one of kind, name, sites, listeners, names, mode, nat, transactions, failover, balancing, backends, checks, health, registration, tracing',
       },
     ],
     [

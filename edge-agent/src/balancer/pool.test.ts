@@ -51,6 +51,7 @@ function farm(
     sessions: new SharedArrayBuffer(4 * count),
     nonces: new SharedArrayBuffer(0),
     signals: createSignals(count),
+    traceparent: false,
     cutConnections: false,
     states: new SharedArrayBuffer(count),
   };

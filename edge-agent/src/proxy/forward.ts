@@ -16,6 +16,7 @@ import { addContentLength } from './length.ts';
 import { requestSent } from './observe.ts';
 import { type Listener, SIDE, type Side } from './runtime.ts';
 import { putToken, type Token } from './token.ts';
+import { dropTraceParents, putTraceParent } from './trace-parent.ts';
 import { noteSource, responsePort } from './via.ts';
 
 export const RECORD_ROUTE = toBytes('Record-Route: <sip:');
@@ -51,6 +52,7 @@ export function forwardToBackend(
   let leaving = incoming.towards[backend]!;
   if (registersNew(ctx, source, fresh) && farm.plan.registration === 'contact')
     rewriteContacts(ctx, from, incoming, leaving);
+  if (farm.trace !== undefined) dropTraceParents(ctx.message, ctx.edits);
   const arena = output.arena();
   const start = arena.used;
   noteClient(ctx, from, incoming, source);
@@ -88,6 +90,7 @@ function putOwn(
   const { farm } = incoming;
   const { id } = farm.backends[backend]!.plan;
   putVia(ctx, arena, incoming, leaving, SIDE.backends, id, from);
+  if (farm.trace !== undefined) putTraceParent(ctx, arena, farm.trace);
   if (fresh && !message.hasToTag && CREATES_DIALOG[message.method] === 1) {
     const token = senderToken(ctx, id, from, incoming, source);
     const fromSide = source >= 0 ? SIDE.backends : SIDE.clients;

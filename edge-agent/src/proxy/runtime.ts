@@ -11,6 +11,7 @@ import { type HashKey, hash32, hashKey } from '../sip/hash.ts';
 import { parseWords, wordsOf } from '../sip/host.ts';
 import { equalsNoCase, toBytes } from '../sip/text.ts';
 import type { UriView } from '../sip/uri.ts';
+import { traceKey } from '../telemetry/traces/ids.ts';
 
 /** A plan made ready for one data thread: tables and pre-written header text, so that nothing is decided per packet that is known now. */
 export interface Runtime {
@@ -43,6 +44,8 @@ export interface FarmRuntime {
   backends: Backend[];
   /** Exchanges are kept by several workers: our Via says by which. */
   split: boolean;
+  /** Key of the ids in `traceparent`; undefined: backends get none. */
+  trace: HashKey | undefined;
   /** DNS names by which phones know the farm, in lower case. */
   names: Uint8Array[];
   /** Index by 24-bit id. */
@@ -116,6 +119,7 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
       listeners: [],
       peerListener: undefined,
       split: farm.stateful && workers > 1,
+      trace: farm.traceparent ? traceKey(farm.name) : undefined,
       backends: farm.backends.map((b, i) => ({
         plan: b,
         global: farm.firstBackend + i,

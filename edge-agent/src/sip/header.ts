@@ -22,6 +22,8 @@ export const HEADER = {
   userAgent: 19,
   wwwAuthenticate: 20,
   proxyAuthenticate: 21,
+  traceparent: 22,
+  tracestate: 23,
 } as const;
 export type HeaderCode = (typeof HEADER)[keyof typeof HEADER];
 export const HEADER_COUNT = Object.keys(HEADER).length;
@@ -56,6 +58,8 @@ const NAMES: [string, HeaderCode][] = [
   ['user-agent', HEADER.userAgent],
   ['www-authenticate', HEADER.wwwAuthenticate],
   ['proxy-authenticate', HEADER.proxyAuthenticate],
+  ['traceparent', HEADER.traceparent],
+  ['tracestate', HEADER.tracestate],
 ];
 
 /** Slot by (length, first letter, last letter): no two known names share one, which the loop below asserts. */

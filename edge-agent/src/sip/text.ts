@@ -29,6 +29,17 @@ export function putRange(to: Uint8Array, at: number, from: Uint8Array, start: nu
 }
 
 /** Writes an unsigned integer in decimal. */
+/** Writes `length` bytes as hexadecimal digits in lower case; returns the position behind them. */
+export function putHex(to: Uint8Array, at: number, from: Uint8Array, length: number): number {
+  for (let i = 0; i < length; i++) {
+    const byte = from[i]!;
+    to[at++] = hexDigit(byte >>> 4);
+    to[at++] = hexDigit(byte & 15);
+  }
+  return at;
+}
+const hexDigit = (value: number): number => (value < 10 ? 48 + value : 87 + value);
+
 export function putDecimal(to: Uint8Array, at: number, value: number): number {
   let digits = 1;
   for (let v = value; v >= 10; v = Math.floor(v / 10)) digits++;

@@ -60,6 +60,7 @@ const plan = (...backends: string[]): Plan => ({
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),
       signals: new SharedArrayBuffer(0),
+      traceparent: false,
       cutConnections: false,
       states: new SharedArrayBuffer(backends.length),
     },

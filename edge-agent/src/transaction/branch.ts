@@ -1,7 +1,7 @@
 import { digest, type HashKey, hash32, sipHash24 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
-import { putBase64Url, putRange, readBase64Url, toBytes } from '../sip/text.ts';
+import { putBase64Url, putHex, putRange, readBase64Url, toBytes } from '../sip/text.ts';
 import type { ViaView } from '../sip/via.ts';
 
 /**
@@ -84,6 +84,9 @@ const fold = (low: number, high: number): number => (low >>> 0) + (high & 0x1fff
 
 /** Writes the branch's text behind the cookie; returns the position behind it. */
 export const putBranch = (to: Uint8Array, at: number): number => putBase64Url(to, at, raw, BRANCH_BYTES);
+
+/** Writes the first eight bytes of the branch that was made last as hexadecimal digits: the id of its span (telemetry/traces/ids.ts). */
+export const putSpan = (to: Uint8Array, at: number): number => putHex(to, at, raw, 8);
 
 /** What {@link readBranch} read. */
 export const readBack = { listener: 0, loop: 0 };

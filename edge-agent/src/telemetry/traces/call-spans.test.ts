@@ -283,3 +283,24 @@ test('messages that are none, of a hostile peer, are left out', () => {
   );
   expect([root.name, ...finished.map((d) => d.name)]).toEqual(['call', 'INVITE']);
 });
+
+test('a call that a PBX begins is linked to the trace that the PBX names; what a client names counts for nothing', () => {
+  const begun = (remote: string, parent: string): unknown => {
+    const [first] = SETUP;
+    const kept = call([{ ...first!, remote }]);
+    const [invite] = kept.messages;
+    invite!.bytes = Buffer.from(invite!.bytes.toString().replace('Call-ID', `traceparent: ${parent}\r\nCall-ID`));
+    return spansOf(kept, START).root.link;
+  };
+  const parent = (trace: string, id: string): string => `00-${trace}-${id}-01`;
+  const [traceId, spanId] = ['ab'.repeat(16), 'cd'.repeat(8)];
+  expect(begun(PBX1, parent(traceId, spanId))).toEqual({ traceId, spanId });
+  expect(begun(PHONE, parent(traceId, spanId))).toBeUndefined();
+  for (const bad of [
+    parent('0'.repeat(32), spanId),
+    parent(traceId, '0'.repeat(16)),
+    `ff-${traceId}-${spanId}-01`,
+    'x',
+  ])
+    expect(begun(PBX1, bad)).toBeUndefined();
+});

@@ -1,7 +1,7 @@
 import { isFailure } from '../recorder/judge.ts';
 import { type Decision, headerOf, type KeptCall } from '../recorder/kept-call.ts';
 import { type Attempt, exchangesOf, type KeptExchange } from './exchanges.ts';
-import { spanOf, spanOfBranch } from './ids.ts';
+import { spanOf, spanOfBranch, type TraceRef } from './ids.ts';
 import type { SipParts } from './sip-parts.ts';
 import { endAttributes, type SpanAttributes, type SpanDraft, type SpanEvent, transportAttributes } from './span.ts';
 
@@ -92,8 +92,18 @@ function rootSpan(call: KeptCall, exchanges: readonly KeptExchange[], now: numbe
     },
     events: [],
     error: failed,
+    link: first && linkOf(first),
   };
 }
+
+/** A PBX that traces and begins a call names its own trace, or passes on ours of the call that it got: the other leg. A client's word counts for nothing. */
+function linkOf({ message }: SipParts): TraceRef | undefined {
+  if (message.backend === undefined || message.sent) return undefined;
+  const [, traceId, spanId] = TRACE_PARENT.exec(headerOf(message, 'traceparent') ?? '') ?? [];
+  return traceId === undefined || spanId === undefined ? undefined : { traceId, spanId };
+}
+/** Version 00, and whatever later versions append; ids of zeros are none. */
+const TRACE_PARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:$|-)/;
 
 function partiesOf({ message }: SipParts): SpanAttributes {
   const uri = (value: string | undefined): string =>
@@ -176,6 +186,7 @@ function attemptSpans(call: KeptCall, exchange: KeptExchange, now: number): Span
         ...endAttributes('server', message.remote),
         ...endAttributes('network.local', message.local),
         'sip.method': method,
+        'sip.farm': call.farm,
         'sip.attempt': i + 1,
         ...(message.backend !== undefined && { 'sip.backend': message.backend }),
         ...(status > 0 && { 'sip.response.status_code': status }),

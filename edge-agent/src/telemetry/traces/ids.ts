@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { digest, type HashKey, hashKey, sipHash24 } from '../../sip/hash.ts';
+import { putHex } from '../../sip/text.ts';
 
 /**
  * Ids of traces and spans that every agent of a farm computes alike (ADR 11): from the farm's name and the 51-bit hash of the Call-ID, so that a call
@@ -25,7 +26,7 @@ const input = new Uint8Array(9);
 const view = new DataView(input.buffer);
 
 /** 64 bits of an id into sip/hash.ts's `digest`. `call`: hash of the Call-ID. */
-export function hashCall(key: HashKey, call: number, part: number): void {
+function hashCall(key: HashKey, call: number, part: number): void {
   view.setFloat64(0, call);
   input[8] = part;
   sipHash24(key, input, 0, 9);
@@ -36,6 +37,17 @@ function text(): string {
   output.writeInt32LE(digest[0]!, 0);
   output.writeInt32LE(digest[1]!, 4);
   return output.toString('hex');
+}
+
+/** Writes the id of a call's trace as 32 hexadecimal digits; returns the position behind them. Allocates nothing. */
+export function putTrace(to: Uint8Array, at: number, key: HashKey, call: number): number {
+  for (let part = 0; part < 2; part++) {
+    hashCall(key, call, part);
+    output.writeInt32LE(digest[0]!, 0);
+    output.writeInt32LE(digest[1]!, 4);
+    at = putHex(to, at, output, 8);
+  }
+  return at;
 }
 
 /** Trace and root span of a call. */

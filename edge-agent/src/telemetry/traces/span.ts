@@ -1,3 +1,5 @@
+import type { TraceRef } from './ids.ts';
+
 /** A span before OpenTelemetry knows of it. Times in milliseconds since the epoch, with a fraction. */
 export interface SpanDraft {
   traceId: string;
@@ -12,8 +14,8 @@ export interface SpanDraft {
   events: SpanEvent[];
   /** Why it failed; undefined: it did not. */
   error: string | undefined;
-  /** Another trace that has to do with it, `traceparent` as W3C Trace Context has it. */
-  link?: { traceId: string; spanId: string };
+  /** A span of another trace that has to do with it. */
+  link?: TraceRef | undefined;
 }
 
 export type SpanAttributes = Record<string, string | number | boolean | string[]>;
