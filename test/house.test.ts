@@ -270,12 +270,7 @@ test('nothing names the machine or the registry it was made on', () => {
     forbidden.test(readFileSync(join(ROOT, f), 'latin1')),
   );
   expect(named).toEqual([]);
-  const hosts = new Set(
-    [...readFileSync(join(ROOT, 'package-lock.json'), 'utf8').matchAll(/"resolved": "https?:\/\/([^/"]+)/g)].map(
-      (match) => match[1],
-    ),
-  );
-  expect([...hosts].filter((host) => host !== 'registry.npmjs.org')).toEqual([]);
+  expect(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).not.toMatch(/"resolved": "https?:/);
 });
 
 function readme(): string {
