@@ -34,6 +34,7 @@ async function startSipp(
   const rows = [row('clyde', USERS.clyde)];
   const sipp = new Sipp({ host: loopback(address), port, domain: DOMAIN, rows, echoPort, ...options });
   keep({ close: () => sipp.end() });
+  await sipp.listening();
   return hostPort(address, port);
 }
 
@@ -68,7 +69,7 @@ describe.skipIf(missingPeers().length > 0)('check_sip and real peers', () => {
   ])('the article’s %s command: straight to a peer that answers and echoes', async (_which, command) => {
     const target = await startSipp('127.0.0.72', { target: '127.0.0.1:9', scenario: talkScenario });
     const { code, output } = await checkSip(command(target));
-    expect(output).toMatch(/^SIP OK - sip:\S+ answered, 275 packets sent, 27\d received \| total=/);
+    expect(output).toMatch(/^SIP OK - sip:\S+ answered, 275 packets sent, 2\d\d received \| total=/);
     expect(code).toBe(0);
   });
 

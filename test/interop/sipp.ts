@@ -45,11 +45,24 @@ export class Sipp {
   readonly process: Process;
   readonly #directory: string;
   readonly #deadline: number;
+  readonly #port: number;
 
   constructor(options: SippOptions) {
+    this.#port = options.port;
     this.#directory = mkdtempSync(join(tmpdir(), 'sipfleet-sipp-'));
     this.#deadline = options.deadline ?? 90_000;
     this.process = options.host.spawn('sipp', this.#args(options), { cwd: this.#directory, env: { TERM: 'dumb' } });
+  }
+
+  /** Resolves once it has bound its port: who calls it sooner is refused. */
+  async listening(): Promise<void> {
+    const port = `:${this.#port.toString(16).toUpperCase().padStart(4, '0')} `;
+    const bound = (table: string) => readFileSync(`/proc/${this.process.pid}/net/${table}`, 'utf8').includes(port);
+    const deadline = Date.now() + this.#deadline;
+    while (!['udp', 'udp6', 'tcp', 'tcp6'].some(bound)) {
+      if (Date.now() > deadline) throw new Error(`sipp has not bound port ${this.#port}: ${this.process.output}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   /** Waits until all calls have ended. Rejects, with SIPp's own words, when one failed. */
