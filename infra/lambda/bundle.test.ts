@@ -58,7 +58,10 @@ describe.skipIf(!hasJava && !process.env.CI)('the bundle that Lambda runs', () =
     child.stdout.on('data', (chunk) => (out += chunk));
     child.stderr.on('data', (chunk) => (err += chunk));
     const code = await new Promise((resolve) => child.once('close', resolve));
-    return { code, err, ...(code === 0 ? JSON.parse(out.trim().split('\n').at(-1) as string) : {}) };
+    // Log lines may stand before it and behind.
+    const told = out.split('\n').find((line) => line.startsWith('{"names"'));
+    if (code === 0 && told === undefined) throw new Error(`${name} said nothing: ${out}${err}`);
+    return { code, err, ...(code === 0 ? JSON.parse(told as string) : {}) };
   }
 
   test('answers an API request, knows an agent from a stranger, and has nothing to reconcile', async () => {
@@ -71,9 +74,9 @@ describe.skipIf(!hasJava && !process.env.CI)('the bundle that Lambda runs', () =
     const openapi = await call('http', httpEvent('GET', '/v1/openapi.json'));
     expect(JSON.parse(openapi.answer.body).openapi).toBe('3.1.0');
     const stranger = { requestContext: { routeKey: '$connect', connectionId: 'a' }, headers: {} };
-    expect((await call('websocket', stranger)).answer).toMatchObject({ statusCode: 401 });
-    expect((await call('stream', { Records: [] })).answer).toEqual({ batchItemFailures: [] });
-    expect((await call('reconcile', {})).answer).toEqual({ overdue: 0, behind: 0, orphaned: 0 });
+    expect(await call('websocket', stranger)).toMatchObject({ code: 0, answer: { statusCode: 401 } });
+    expect(await call('stream', { Records: [] })).toMatchObject({ code: 0, answer: { batchItemFailures: [] } });
+    expect(await call('reconcile', {})).toMatchObject({ code: 0, answer: { overdue: 0, behind: 0, orphaned: 0 } });
   });
 
   test('a deployment that lacks a variable says which', async () => {

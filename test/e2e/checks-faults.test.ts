@@ -87,14 +87,22 @@ test('every fault has its verdict, healthy peers beside them are up, and no dial
   await answers('one-way', (p) => (r, from) => p.reply(r, from, '200 OK', { sdp: listening.port }));
   await answers('no-audio', (p) => (r, from) => p.reply(r, from, '200 OK', { sdp: sdp(listening.port, 'sendonly') }));
   await answers('bye-unanswered', (p) => (r, from) => p.reply(r, from, '200 OK', { sdp: echoing }), { BYE: () => {} });
-  let flood: NodeJS.Timeout | undefined;
+  const floods = new Map<string, NodeJS.Timeout>();
   await answers('flood', (p) => (r, from) => {
+    const call = r.get('call-id')!;
     let tag = 0;
-    flood ??= setInterval(() => {
+    const more = () => {
       for (let i = 0; i < 20; i++) p.reply(r, from, '183 Session Progress', { tag: `t${tag++}` });
-    }, 10);
+    };
+    if (floods.has(call)) return;
+    more();
+    floods.set(call, setInterval(more, 10));
   });
-  keep({ close: () => clearInterval(flood) });
+  keep({
+    close: () => {
+      for (const flood of floods.values()) clearInterval(flood);
+    },
+  });
   await answers('early-media-only', (p) => (r, from) => {
     p.reply(r, from, '183 Session Progress', { sdp: listening.port });
     listening.play(20, r);
