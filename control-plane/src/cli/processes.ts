@@ -42,9 +42,8 @@ function stopSignal(): AbortSignal {
 /** Runs the agent in the foreground with its own command line; its exit code is ours. */
 async function runAgent(args: readonly string[]): Promise<number> {
   const child = spawn(process.execPath, [agentModule(), ...args], { stdio: 'inherit' });
-  // The terminal sends Ctrl-C to the child as well; `kill` sends SIGTERM to us alone.
-  process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  // A terminal sends Ctrl-C to the child as well, which takes it twice; `kill` and supervisors send signals to us alone.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? EXIT.error;
 }
