@@ -14,6 +14,8 @@ export interface Libc {
   /** −1: nothing there, or an error. */
   recv(fd: number, buffer: bigint, length: number, flags: number): number;
   close(fd: number): number;
+  /** A system call that libc has no name for; `pid` 0: the calling thread. */
+  syscall(number: number, pid: number, structure: Uint8Array, flags: number): number;
   /** Memory outside of V8's heap as an ArrayBuffer. */
   view(address: bigint, length: number): ArrayBuffer;
   /** Name of the last call's error: `EADDRINUSE`. */
@@ -79,6 +81,7 @@ function load(): Libc | null {
       sendmmsg: lib.func('int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)'),
       recv: lib.func('intptr_t recv(int fd, uintptr_t buffer, size_t length, int flags)'),
       close: lib.func('int close(int fd)'),
+      syscall: lib.func('long syscall(long number, int pid, const void *structure, uint32_t flags)'),
     } as unknown as Omit<Libc, 'view' | 'errorName'>;
     return {
       ...calls,
