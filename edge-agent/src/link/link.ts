@@ -99,9 +99,19 @@ export class Link {
 
   /**
    * Resolves as soon as a snapshot runs: the last known good one at once if there is one, without a word to the control
-   * plane; else the first that can be had, however long that takes. Rejects if what there is cannot run.
+   * plane; else the first that can be had, however long that takes. Rejects if what there is cannot run, and is closed then: two links
+   * of one agent would write the same file.
    */
   async start(): Promise<void> {
+    try {
+      await this.#begin();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  async #begin(): Promise<void> {
     await this.#boot();
     this.#ports.push.start();
     // Not at once: the report that matters, APPLIED or FAILED, is likely a moment away.
