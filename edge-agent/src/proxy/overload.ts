@@ -2,7 +2,7 @@
 const WINDOW_MS = 100;
 /**
  * A queue that for a whole look was never shorter than this stands: messages wait, and no burst is the reason (CoDel's idea, RFC 8289 §3). A fifth of
- * T1, so that nobody retransmits for it; a busy thread's socket of 8 MiB holds some 400 ms. With 25 ms a fifth of the throughput was given away (measured).
+ * T1, so that nobody retransmits for it; a busy thread's socket of 8 MiB holds some 400 ms.
  */
 const STANDING_MS = 100;
 /** While some is refused already, sooner. */
