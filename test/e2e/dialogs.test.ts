@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { notifier, subscriber, TALKED, talkingCallee, talkingCaller } from '../interop/dialog-scenarios.ts';
+import { whereRegistered } from '../interop/kamailio.ts';
 import type { LineTransport } from '../interop/phone-line.ts';
 import { phoneScenario } from '../interop/scenarios.ts';
 import { value } from '../netns/wire.ts';
@@ -61,7 +62,7 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('within a dialog, %i workers',
     const bonnie = await s.baresip('bonnie', client1, { transport });
     const clyde = await s.baresip('clyde', client2, { transport, answers: true });
     const blanche = await s.baresip('blanche', client2, { transport, answers: true, port: 5064 });
-    const home = s.pbxs.find((pbx) => pbx.knows('clyde'))!;
+    const home = await whereRegistered('clyde', s.pbxs);
     bonnie.dial(`sip:clyde@${DOMAIN}`);
     await Promise.all([bonnie.sees('CALL_ESTABLISHED'), clyde.sees('CALL_ESTABLISHED')]);
     const again = async (party: typeof bonnie, what: 'hold' | 'resume') => {

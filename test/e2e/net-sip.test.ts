@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { whereRegistered } from '../interop/kamailio.ts';
 import { netSipAnswer, netSipCall } from '../interop/netsip.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
 import { DOMAIN, USERS, useStage } from './stage.ts';
@@ -20,6 +21,7 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('Net::SIP as an independent cl
     expect(words(await bonnie.succeeds(60_000))).toEqual(['registered', 'established', 'media 50 packets', 'ended']);
     expect(words(await clyde.succeeds(60_000))).toEqual(['registered', 'ringing', 'answered', 'ended']);
     // Registered apart, so the call crossed from one PBX's user to the other's.
+    await Promise.all((['bonnie', 'clyde'] as const).map((user) => whereRegistered(user, s.pbxs)));
     expect(s.pbxs.map((pbx) => [pbx.knows('bonnie'), pbx.knows('clyde')])).toEqual([
       [true, false],
       [false, true],

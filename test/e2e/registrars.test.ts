@@ -1,6 +1,6 @@
 import type { FarmInput } from '@sipfleet/contract';
 import { describe, expect, test } from 'vitest';
-import type { Kamailio } from '../interop/kamailio.ts';
+import { type Kamailio, whereRegistered } from '../interop/kamailio.ts';
 import { callScenario } from '../interop/scenarios.ts';
 import { hostPort } from '../netns/host.ts';
 import type { Namespace } from '../netns/namespace.ts';
@@ -41,7 +41,7 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('two registrars without a shar
     const s = await setUp();
     const bonnie = await s.baresip('bonnie', s.net.client1, { transport, answers: true });
     const clyde = await s.baresip('clyde', s.net.client2, { transport, answers: true });
-    expect(homeOf('bonnie', s.pbxs).address).not.toBe(homeOf('clyde', s.pbxs).address);
+    expect((await homeOf('bonnie', s.pbxs)).address).not.toBe((await homeOf('clyde', s.pbxs)).address);
 
     for (const [caller, callee, user] of [
       [bonnie, clyde, 'clyde'],
@@ -85,7 +85,7 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('two registrars without a shar
     const over = { transport, target: hostPort(vip.ipv6, 5060) };
     await s.sippPhone('bonnie', client1, { ...over, address: client1.ipv6 });
     await s.sippPhone('clyde', client2, { ...over, address: client2.ipv6 });
-    expect(homeOf('bonnie', pbxs).address).not.toBe(homeOf('clyde', pbxs).address);
+    expect((await homeOf('bonnie', pbxs)).address).not.toBe((await homeOf('clyde', pbxs)).address);
     const scenario = callScenario({ challenged: true });
     const call = s.sipp('bonnie', client1, { ...over, address: client1.ipv6, port: 5080, scenario, callee: 'clyde' });
     expect(await call.finished()).toMatchObject({ successful: 1, failed: 0 });
@@ -113,7 +113,7 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('two registrars without a shar
     await s.startAgent({ workers });
     await s.baresip('bonnie', s.net.client1, { transport });
     // The PBX itself asks the phone; its answer finds the way back.
-    await homeOf('bonnie', s.pbxs).sees(/phone bonnie\S* answered 200 to OPTIONS/);
+    await (await homeOf('bonnie', s.pbxs)).sees(/phone bonnie\S* answered 200 to OPTIONS/);
   });
 
   test('server A passes the INVITE to server B', async () => {
@@ -145,11 +145,14 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('two registrars without a shar
   });
 });
 
-/** The PBX that has registered a user. */
-function homeOf(user: User, pbxs: readonly Kamailio[]): Kamailio {
-  const homes = pbxs.filter((pbx) => pbx.knows(user));
-  expect(homes, `${user} is registered on exactly one PBX`).toHaveLength(1);
-  return homes[0] as Kamailio;
+/** The PBX that has registered a user. Waits for it: a registrar tells its log after it has answered the phone. */
+async function homeOf(user: User, pbxs: readonly Kamailio[]): Promise<Kamailio> {
+  const home = await whereRegistered(user, pbxs);
+  expect(
+    pbxs.filter((pbx) => pbx.knows(user)),
+    `${user} is registered on exactly one PBX`,
+  ).toHaveLength(1);
+  return home;
 }
 
 /** Beginnings of Call-IDs that a farm with the key `call-id` sends to the first and to the second PBX, found by registering somebody else. */

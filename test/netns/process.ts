@@ -56,8 +56,9 @@ export class Process {
         if (this.#exit) return;
         this.#exit = exit;
         running.delete(this);
-        resolve(exit);
         this.#notify();
+        // What other peers printed before this one ended and is still unread comes first: tests compare it with the end.
+        setImmediate(resolve, exit);
       };
       this.#child.once('close', (code, signal) => finish({ code, signal }));
       // A child of it that lives on holds its output open: then `close` never comes.
