@@ -81,12 +81,14 @@ const HOUSES: House[] = [
       'client.ts': ['api.ts', 'api-access.ts', 'api-changes.ts', 'api-rollouts.ts'],
       // Hashes of the audit log: made by the store, verified by who reads it.
       'audit-chain.ts': [],
+      // A token or key of its own that the server makes at its first start.
+      'secret-file.ts': [],
       domain: [],
       store: ['domain', 'audit-chain.ts'],
       push: ['domain'],
-      auth: ['domain'],
+      auth: ['domain', 'secret-file.ts'],
       // Keys and what is sealed with them.
-      vault: ['domain'],
+      vault: ['domain', 'secret-file.ts'],
       telemetry: ['domain'],
       // Interfaces of what is handed to createApp; never an implementation.
       routes: [

@@ -1,6 +1,6 @@
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ApiToken } from '../domain/identity.ts';
+import { readOrMake } from '../secret-file.ts';
 import { hashSecret, newSecret, type RandomBytes } from './secret.ts';
 
 export interface AdminToken {
@@ -26,9 +26,7 @@ export const tokenFile = (dataDir: string): string => join(dataDir, 'token');
  */
 export async function ensureAdminToken({ store, dataDir, now, randomBytes }: AdminTokenDeps): Promise<AdminToken> {
   const file = tokenFile(dataDir);
-  const fresh = newSecret('sft_', randomBytes);
-  const created = await writeNew(file, fresh);
-  const adminToken = created ? fresh : (await readFile(file, 'utf8')).trim();
+  const { text: adminToken, made: created } = await readOrMake(file, newSecret('sft_', randomBytes));
   if (!/^sft_[\w-]{43}$/.test(adminToken))
     throw new Error(
       `${file} does not hold an API token (sft_ and 43 characters): put it right, or remove it to have one made`,
@@ -45,14 +43,3 @@ export const firstAdmin = (name: string, now: number): Omit<ApiToken, 'hash'> =>
   createdAt: new Date(now).toISOString(),
   expiresAt: null,
 });
-
-/** False: the file exists. */
-async function writeNew(file: string, text: string): Promise<boolean> {
-  try {
-    await writeFile(file, `${text}\n`, { mode: 0o600, flag: 'wx' });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-}

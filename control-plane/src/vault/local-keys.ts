@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readOrMake } from '../secret-file.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
 import { openBytes, sealBytes } from './sealed-bytes.ts';
 
@@ -8,8 +8,7 @@ import { openBytes, sealBytes } from './sealed-bytes.ts';
  * and this file without the database holds nothing: back both up, apart from each other.
  */
 export async function localKeys(file: string): Promise<KeyWrapper> {
-  const fresh = randomBytes(32).toString('base64url');
-  const text = (await writeNew(file, fresh)) ? fresh : (await readFile(file, 'utf8')).trim();
+  const { text } = await readOrMake(file, randomBytes(32).toString('base64url'));
   const master = Buffer.from(text, 'base64url');
   if (!/^[\w-]{43}$/.test(text) || master.length !== 32)
     throw new Error(`${file} does not hold a key (32 bytes as base64url): put the right one back`);
@@ -26,15 +25,4 @@ export async function localKeys(file: string): Promise<KeyWrapper> {
       }
     },
   };
-}
-
-/** False: the file exists. */
-async function writeNew(file: string, text: string): Promise<boolean> {
-  try {
-    await writeFile(file, `${text}\n`, { mode: 0o600, flag: 'wx', flush: true });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
 }
