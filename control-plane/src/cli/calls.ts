@@ -38,7 +38,9 @@ interface Decision {
   notes: string[];
 }
 
-const path = (callId: string, as: string): string => `/v1/calls/${encodeURIComponent(callId)}/${as}`;
+/** @param as undefined: the whole call as JSON */
+const path = (callId: string, as?: string): string =>
+  `/v1/calls/${encodeURIComponent(callId)}${as === undefined ? '' : `/${as}`}`;
 
 /** `sipfleet calls`: what the agent's flight recorder kept, the newest first. */
 export async function calls(
@@ -75,22 +77,26 @@ const rowOf =
     c.callId,
   ];
 
-/** `sipfleet ladder CALL-ID`: who said what to whom; with `full` the messages too, with `pcap` or `hep` as a file for Wireshark or a HEP server. */
+/** `sipfleet ladder CALL-ID`: who said what to whom; with `full` the messages too, as JSON or YAML always; with `pcap` or `hep` as a file for Wireshark or a HEP server. */
 export async function ladder(
   agent: AgentHttp,
   callId: string,
-  { full, pcap, hep }: { full?: boolean; pcap?: string; hep?: string },
+  { full, pcap, hep, output }: { full?: boolean; pcap?: string; hep?: string; output: Format },
   io: Io,
 ): Promise<number> {
   const files = { pcap, hep };
+  const written: Record<string, string> = {};
   for (const kind of ['pcap', 'hep'] as const) {
     const name = files[kind];
     if (name === undefined) continue;
     const file = resolve(io.cwd, name);
     await writeFile(file, await agent.bytes(path(callId, kind)), { mode: 0o600 });
-    io.out(`${file}\n`);
+    written[kind] = file;
+    if (output === 'table') io.out(`${file}\n`);
   }
-  if (pcap === undefined && hep === undefined) io.out(await agent.text(path(callId, full ? 'text' : 'ladder')));
+  const toFile = Object.keys(written).length > 0;
+  if (output !== 'table') io.out(formatted(toFile ? written : await agent.json(path(callId)), output));
+  else if (!toFile) io.out(await agent.text(path(callId, full ? 'text' : 'ladder')));
   return EXIT.ok;
 }
 

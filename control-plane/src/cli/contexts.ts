@@ -73,6 +73,13 @@ export async function contextOf(io: Io, name: string | undefined): Promise<Conte
   return tokenFile === undefined ? rest : { ...rest, tokenFile: resolve(dirname(configFile(io)), tokenFile) };
 }
 
+/** For programs; never a token. */
+const viewOf = (name: string, { current, contexts }: Config) => ({
+  name,
+  url: contexts[name]?.url,
+  current: name === current,
+});
+
 /** `sipfleet context …`: the control planes that one works with. */
 export function addContexts(program: Command, io: Io, done: Done): void {
   const command = program
@@ -92,8 +99,9 @@ export function addContexts(program: Command, io: Io, done: Done): void {
       'add a control plane, or replace one, with --url and --token or --token-file; the first one is used from then on',
     )
     .argument('<name>')
+    .addOption(outputOption())
     .addHelpText('after', examples('context add prod --url https://sipfleet.example.com --token-file ~/prod.token'))
-    .action(async (name: string) => {
+    .action(async (name: string, { output }: { output: Format }) => {
       // The options of every command: commander takes them wherever they stand.
       const { url, token, tokenFile } = program.opts<{ url?: string; token?: string; tokenFile?: string }>();
       if (url === undefined) throw new CliError('--url is needed: the address of the control plane');
@@ -108,19 +116,22 @@ export function addContexts(program: Command, io: Io, done: Done): void {
       if (!checked.success)
         throw new CliError(`${checked.error.issues[0]?.path.join('.')}: ${checked.error.issues[0]?.message}`);
       await write(io, checked.data);
-      io.out(`+ context ${name}\n`);
+      io.out(output === 'table' ? `+ context ${name}\n` : formatted(viewOf(name, checked.data), output));
       done(EXIT.ok);
     });
   command
     .command('use')
     .description('work with this one from now on; --context or SIPFLEET_CONTEXT choose another for one command')
     .argument('<name>')
+    .addOption(outputOption())
     .addHelpText('after', examples('context use prod'))
-    .action(async (name: string) => {
+    .action(async (name: string, { output }: { output: Format }) => {
       const config = await read(io);
       if (!Object.hasOwn(config.contexts, name)) throw unknown(name, config);
-      await write(io, { ...config, current: name });
-      io.out(`Working with ${name}: ${config.contexts[name]?.url}\n`);
+      const next = { ...config, current: name };
+      await write(io, next);
+      const sentence = `Working with ${name}: ${config.contexts[name]?.url}\n`;
+      io.out(output === 'table' ? sentence : formatted(viewOf(name, next), output));
       done(EXIT.ok);
     });
   command
@@ -129,9 +140,10 @@ export function addContexts(program: Command, io: Io, done: Done): void {
     .addOption(outputOption())
     .addHelpText('after', examples('context list', 'context list -o json'))
     .action(async ({ output }: { output: Format }) => {
-      const { current, contexts } = await read(io);
+      const config = await read(io);
+      const { current, contexts } = config;
       if (output !== 'table') {
-        const views = Object.entries(contexts).map(([name, { url }]) => ({ name, url, current: name === current }));
+        const views = Object.keys(contexts).map((name) => viewOf(name, config));
         io.out(formatted(views, output));
         return done(EXIT.ok);
       }
@@ -146,13 +158,14 @@ export function addContexts(program: Command, io: Io, done: Done): void {
     .command('remove')
     .description('forget one')
     .argument('<name>')
+    .addOption(outputOption())
     .addHelpText('after', examples('context remove prod'))
-    .action(async (name: string) => {
+    .action(async (name: string, { output }: { output: Format }) => {
       const config = await read(io);
       if (!Object.hasOwn(config.contexts, name)) throw unknown(name, config);
       const { [name]: _, ...contexts } = config.contexts;
       await write(io, { ...(config.current === name ? {} : { current: config.current }), contexts });
-      io.out(`− context ${name}\n`);
+      io.out(output === 'table' ? `− context ${name}\n` : formatted(viewOf(name, config), output));
       done(EXIT.ok);
     });
 }

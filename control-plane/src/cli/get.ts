@@ -98,18 +98,21 @@ async function agents(client: Client, name: string | undefined): Promise<Found> 
 }
 
 /** `sipfleet delete KIND NAME`; an agent is revoked: its key opens nothing any more. */
-export async function remove(client: Client, word: string, name: string, io: Io): Promise<number> {
+export async function remove(client: Client, word: string, name: string, format: Format, io: Io): Promise<number> {
   const kind = kindOf(word);
+  let gone: Record<string, unknown>;
   if (kind === 'Agent') {
     const agent = (await client.listAgents()).find((a) => a.name === name || a.agentId === name);
     if (!agent) throw new CliError(`there is no agent ${name}`);
     await client.revokeAgent(agent.agentId);
+    gone = { kind, name: agent.name, agentId: agent.agentId };
   } else {
     const stored = await client.getResource(kind, name);
     if (!stored) throw new CliError(`there is no ${kind} ${name}`);
     await client.deleteResource(kind, name, stored.revision);
+    gone = { kind, name, revision: stored.revision };
   }
-  io.out(`− ${kind} ${name}\n`);
+  io.out(format === 'table' ? `− ${kind} ${name}\n` : formatted(gone, format));
   return EXIT.ok;
 }
 

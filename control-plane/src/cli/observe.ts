@@ -36,10 +36,11 @@ export function addObservers(program: Command, io: Io, done: Done): void {
     .option('--full', 'with the messages themselves')
     .option('--pcap <file>', 'write them to a capture file for Wireshark instead')
     .option('--hep <file>', 'write them as HEPv3 packets, to be played into a HEP server: nc homer 9060 < FILE')
+    .addOption(outputOption())
     .addOption(admin())
     .addHelpText(
       'after',
-      `${NOTE}${examples('ladder a84b4c76e66710@pc33', 'ladder a84b4c76e66710@pc33 --pcap call.pcap')}`,
+      `${NOTE}${examples('ladder a84b4c76e66710@pc33', 'ladder a84b4c76e66710@pc33 --pcap call.pcap', 'ladder a84b4c76e66710@pc33 -o json')}`,
     )
     .action(async (callId: string, options) => done(await ladder(agentHttp(options.admin, io), callId, options, io)));
   program
@@ -59,8 +60,9 @@ export function addObservers(program: Command, io: Io, done: Done): void {
     .description('live view of one agent: sessions, registrations, failures, backends')
     .addOption(new Option('--interval <duration>', 'between two looks').argParser(interval).default(2000, '2s'))
     .option('--once', 'print one view and end')
+    .addOption(outputOption())
     .addOption(admin())
-    .addHelpText('after', `${NOTE}${examples('top', 'top --once --admin 10.0.0.5:8081')}`)
+    .addHelpText('after', `${NOTE}${examples('top', 'top --once --admin 10.0.0.5:8081', 'top --once -o json')}`)
     .action(async (options) => done(await top(agentHttp(options.admin, io), options, io, colorsFor(io))));
 }
 

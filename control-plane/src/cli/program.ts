@@ -164,8 +164,11 @@ function addLaunchers(program: Command, io: Io, client: Connect, launch: Launche
     .helpOption('-h, --help', 'display help for command')
     .description('revoke an agent: its next request is refused, and its push connection ends')
     .argument('<name>', 'its name or id')
-    .addHelpText('after', examples('agent revoke edge-1'))
-    .action(async (name: string) => done(await remove(await client(), 'agent', name, io)));
+    .addOption(outputOption())
+    .addHelpText('after', examples('agent revoke edge-1', 'agent revoke edge-1 -o json'))
+    .action(async (name: string, { output }: { output: Format }) =>
+      done(await remove(await client(), 'agent', name, output, io)),
+    );
   const plane = program
     .command('control-plane')
     .description('run the control plane alone')
@@ -239,16 +242,21 @@ function addWriters(program: Command, io: Io, client: Connect, done: (code: numb
     .description('delete a site, a farm or a secret, or revoke an agent')
     .argument('<kind>', 'site, farm, secret or agent')
     .argument('<name>')
-    .addHelpText('after', examples('delete farm pbx', 'delete agent edge-1'))
-    .action(async (kind: string, name: string) => done(await remove(await client(), kind, name, io)));
+    .addOption(outputOption())
+    .addHelpText('after', examples('delete farm pbx', 'delete agent edge-1', 'delete farm pbx -o json'))
+    .action(async (kind: string, name: string, { output }: { output: Format }) =>
+      done(await remove(await client(), kind, name, output, io)),
+    );
   addDrain(program, io, client, done);
   program
     .command('rotate-signing-key')
     .description('make a new key that snapshots are signed with; agents learn it from the one before')
-    .addHelpText('after', examples('rotate-signing-key'))
-    .action(async () => {
-      const { sequence } = await (await client()).rotateSigningKey();
-      io.out(`Snapshots are signed with key ${sequence} from now on.\n`);
+    .addOption(outputOption())
+    .addHelpText('after', examples('rotate-signing-key', 'rotate-signing-key -o json'))
+    .action(async ({ output }: { output: Format }) => {
+      const key = await (await client()).rotateSigningKey();
+      const sentence = `Snapshots are signed with key ${key.sequence} from now on.\n`;
+      io.out(output === 'table' ? sentence : formatted(key, output));
       done(EXIT.ok);
     });
   program
@@ -271,17 +279,23 @@ function addDrain(program: Command, io: Io, client: Connect, done: (code: number
     .command('drain')
     .description('take a backend out of service softly: it keeps its calls, gets no new ones, and its phones move on')
     .argument(argument)
+    .addOption(outputOption())
     .addHelpText(
       'after',
-      `\nSets drain: true on the backend. Applying a file that does not say so ends it. sipfleet status shows which agents follow.\n${examples('drain pbx/pbx1', 'undrain pbx/pbx1')}`,
+      `\nSets drain: true on the backend. Applying a file that does not say so ends it. sipfleet status shows which agents follow.\n${examples('drain pbx/pbx1', 'undrain pbx/pbx1', 'drain pbx/pbx1 -o json')}`,
     )
-    .action(async (path: string) => done(await drain(await client(), path, true, io)));
+    .action(async (path: string, { output }: { output: Format }) =>
+      done(await drain(await client(), path, true, output, io)),
+    );
   program
     .command('undrain')
     .description('put a drained backend back into service')
     .argument(argument)
+    .addOption(outputOption())
     .addHelpText('after', examples('undrain pbx/pbx1'))
-    .action(async (path: string) => done(await drain(await client(), path, false, io)));
+    .action(async (path: string, { output }: { output: Format }) =>
+      done(await drain(await client(), path, false, output, io)),
+    );
 }
 
 function addReaders(program: Command, io: Io, client: Connect, done: (code: number) => void): void {

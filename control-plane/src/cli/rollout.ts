@@ -102,11 +102,12 @@ export function addRollouts(program: Command, io: Io, client: Connect, done: Don
       .command(verb)
       .description(does)
       .argument('[number]', 'default: the last one', numberOf)
-      .addHelpText('after', examples(`rollout ${verb}`, `rollout ${verb} 42`))
-      .action(async (number: number | undefined) => {
+      .addOption(outputOption())
+      .addHelpText('after', examples(`rollout ${verb}`, `rollout ${verb} 42 -o json`))
+      .action(async (number: number | undefined, { output: format }: { output: Format }) => {
         const api = await client();
         const view = await api.tellRollout(number ?? (await last(api)).number, verb);
-        io.out(rolloutText(view, colorsFor(io)));
+        io.out(format === 'table' ? rolloutText(view, colorsFor(io)) : formatted(view, format));
         done(EXIT.ok);
       });
 }

@@ -58,10 +58,11 @@ export function addTokens(program: Command, io: Io, client: Connect, done: Done)
     .command('revoke')
     .description('revoke a token, by name or id: its next request is refused')
     .argument('<name>')
-    .addHelpText('after', examples('token revoke ci'))
-    .action(async (name: string) => {
+    .addOption(outputOption())
+    .addHelpText('after', examples('token revoke ci', 'token revoke ci -o json'))
+    .action(async (name: string, { output }: { output: Format }) => {
       await (await client()).revokeToken(name);
-      io.out(`− token ${name}\n`);
+      io.out(output === 'table' ? `− token ${name}\n` : formatted({ kind: 'Token', name }, output));
       done(EXIT.ok);
     });
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentHttp } from './agent-http.ts';
-import { type Colors, EXIT, type Io, table } from './io.ts';
+import { CliError, type Colors, EXIT, type Io, table } from './io.ts';
+import { type Format, formatted } from './output.ts';
 
 interface Traffic {
   farm: string;
@@ -34,15 +35,19 @@ const CLEAR = '\u001b[J';
 /** `sipfleet top`: one agent's farms and backends, again and again until it is interrupted, or once. */
 export async function top(
   agent: AgentHttp,
-  { interval, once }: { interval: number; once?: boolean },
+  { interval, once, output }: { interval: number; once?: boolean; output: Format },
   io: Io,
   colors: Colors,
 ): Promise<number> {
+  if (output !== 'table' && !once)
+    throw new CliError(
+      `top is a live view: -o ${output} prints one of it, with --once; to follow an agent, scrape its /metrics`,
+    );
   let before = await look(agent);
   for (;;) {
     await sleep(interval);
     const now = await look(agent);
-    const page = render(before, now, colors);
+    const page = output === 'table' ? render(before, now, colors) : formatted(documentOf(before, now), output);
     if (once) {
       io.out(page);
       return EXIT.ok;
@@ -55,6 +60,18 @@ export async function top(
 async function look(agent: AgentHttp): Promise<View> {
   const [status, traffic] = await Promise.all([agent.json<Status>('/v1/status'), agent.json<Traffic[]>('/v1/traffic')]);
   return { at: Date.now(), status, traffic };
+}
+
+/** For programs: what the agent says, and what began between the two views. */
+function documentOf(before: View, now: View) {
+  const traffic = now.traffic.map((t) => {
+    const old = before.traffic.find((b) => b.farm === t.farm);
+    const perSecond = (field: 'sessionAttempts' | 'registrationAttempts') =>
+      ((t[field] - (old?.[field] ?? 0)) * 1000) / (now.at - before.at);
+    const rates = { sessions: perSecond('sessionAttempts'), registrations: perSecond('registrationAttempts') };
+    return { ...t, perSecond: rates };
+  });
+  return { ...now.status, traffic };
 }
 
 /** Rates are those between the two views; a ratio of nothing is a dash. */
