@@ -1,7 +1,6 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { bodyLimit } from 'hono/body-limit';
 import { z } from 'zod';
-import packageJson from '../package.json' with { type: 'json' };
 import { agentRoutes } from './routes/agent.ts';
 import { agentSecretRoutes } from './routes/agent-secrets.ts';
 import { agentsRoutes } from './routes/agents.ts';
@@ -11,7 +10,7 @@ import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
 import { driftRoute } from './routes/drift.ts';
 import { historyRoutes } from './routes/history.ts';
-import { countRequests, fleetSource, metricsRoute } from './routes/metrics.ts';
+import { countRequests, metricsRoute } from './routes/metrics.ts';
 import { planRoute } from './routes/plan.ts';
 import { notFound, ProblemError, problemOf } from './routes/problems.ts';
 import { resourceRoutes } from './routes/resources.ts';
@@ -21,15 +20,14 @@ import { type App, addRoute } from './routes/route.ts';
 import { schemaRoute } from './routes/schema.ts';
 import { signingKeyRoutes } from './routes/signing-keys.ts';
 import { tokenRoutes } from './routes/tokens.ts';
-import { ControlPlaneMetrics } from './telemetry/metrics.ts';
+import type { ControlPlaneMetrics } from './telemetry/metrics.ts';
 
 /** Longest request body in bytes. */
 const MAX_BODY = 1_048_576;
 
 /** The HTTP API. Takes abilities, so that tests call `app.request()` and Lambda or a local server calls `app.fetch()`. */
-export function createApp(deps: AppDeps): App {
+export function createApp(deps: AppDeps, metrics: ControlPlaneMetrics): App {
   const app: App = new OpenAPIHono<AppEnv>();
-  const metrics = new ControlPlaneMetrics(fleetSource(deps), packageJson.version);
 
   app.use(countRequests(metrics, deps.now));
   app.use(async (c, next) => {

@@ -1,6 +1,9 @@
+import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
 import { VerifiedTokens } from './auth/verified-tokens.ts';
+import { createExchanges } from './routes/agent-exchange.ts';
 import type { AppDeps, Log } from './routes/deps.ts';
+import { fleetSource } from './routes/metrics.ts';
 import type { App } from './routes/route.ts';
 import { createArchive, type ObjectStore, type SnapshotArchive } from './store/archive.ts';
 import { type CheckPlans, type CheckPlansDeps, createCheckPlans } from './store/check-plans.ts';
@@ -8,6 +11,7 @@ import { createCommit } from './store/commit.ts';
 import { type Current, createCurrent } from './store/current.ts';
 import { type RolloutDeps, rolloutCommands } from './store/rollouts.ts';
 import type { Store } from './store/store.ts';
+import { ControlPlaneMetrics } from './telemetry/metrics.ts';
 import type { KeyWrapper } from './vault/key-wrapper.ts';
 import { createSigner } from './vault/signer.ts';
 import { createVault } from './vault/vault.ts';
@@ -30,6 +34,8 @@ export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSin
 
 export interface Plane {
   app: App;
+  /** What agents ask over connections that this process holds. */
+  exchanges: ReturnType<typeof createExchanges>;
   archive: SnapshotArchive;
   current: Current;
   checks: CheckPlans;
@@ -51,7 +57,7 @@ export function compose(platform: Platform): Plane {
   const listening = watching.listeningSince === undefined ? {} : { listeningSince: watching.listeningSince };
   const rolling: RolloutDeps = { store, current, onCommit, ...listening };
   const rollouts = { reported, ...rolloutCommands(rolling, now) };
-  const app = createApp({
+  const deps: AppDeps = {
     store,
     current,
     commit,
@@ -67,6 +73,8 @@ export function compose(platform: Platform): Plane {
     oidc,
     iam,
     log,
-  });
-  return { app, archive, current, checks, signer, rollouts: rolling };
+  };
+  const metrics = new ControlPlaneMetrics(fleetSource(deps), packageJson.version);
+  const [app, exchanges] = [createApp(deps, metrics), createExchanges(deps, metrics)];
+  return { app, exchanges, archive, current, checks, signer, rollouts: rolling };
 }

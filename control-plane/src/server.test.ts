@@ -9,9 +9,8 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { createClient } from './client.ts';
 import { farm } from './domain/configuration.fixture.ts';
-import { signJwt } from './routes/app.fixture.ts';
+import { clientOf, joinAgent } from './server.fixture.ts';
 import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from './server.ts';
 import { putNow } from './store/change-set.fixture.ts';
 import { openSqliteStore } from './store/sqlite.ts';
@@ -40,7 +39,6 @@ async function start(over: Partial<ControlPlaneOptions> = {}): Promise<ControlPl
   running.push(plane);
   return plane;
 }
-const clientOf = (plane: ControlPlane) => createClient({ url: plane.url, token: plane.adminToken });
 const milan = { kind: 'Site', name: 'milan' } as const;
 
 describe('starting', () => {
@@ -158,22 +156,7 @@ describe('starting', () => {
   });
 });
 
-/** An agent as far as the control plane sees one, which collects its push hints. */
-async function joinAgent(plane: ControlPlane) {
-  const { token } = await clientOf(plane).createJoinToken('milan');
-  const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
-  const { kty, crv, x } = await exportJWK(publicKey);
-  const body = { joinToken: token, name: 'edge-1', publicKey: { kty, crv, x }, version: '1.0.0' };
-  const enrolled = await fetch(`${plane.url}/v1/agents/enrol`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  const { agentId } = (await enrolled.json()) as { agentId: string };
-  const authorization = async () => ({ authorization: `Bearer ${await signJwt(agentId, privateKey, Date.now())}` });
-  return { agentId, authorization };
-}
-
+/** A push connection that collects its hints. */
 function push(plane: ControlPlane, headers: Record<string, string>) {
   const socket = new WebSocket(`${plane.url.replace('http', 'ws')}/v1/agent/push`, { headers });
   const hints: PushHint[] = [];

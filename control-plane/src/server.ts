@@ -72,7 +72,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const now = Date.now;
   const hub = createHub(undefined, (agentId) => checks.lost(agentId));
   const drain = createDrain({ outbox: store, hint: hub.hint, log });
-  const { app, archive, current, checks, signer, rollouts } = compose({
+  const { app, archive, current, checks, exchanges, signer, rollouts } = compose({
     store,
     objects: objectDirectory(join(dataDir, 'snapshots')),
     keys,
@@ -95,6 +95,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   attachPush(server, {
     hub,
+    exchanges,
     log,
     authenticate: (authorization) => authenticateAgent(store, authorization, now),
     generation: async (site) => (await current.snapshots(site)).next.generation,

@@ -157,7 +157,7 @@ export const agent: Page = {
         series({
           title: 'Configuration',
           description: 'Generation that runs, and the one that the control plane last told.',
-          width: 12,
+          width: 8,
           queries: [
             [`sipfleet_snapshot_generation${here()}`, '{{agent}} runs'],
             [`sipfleet_snapshot_target_generation${here()}`, '{{agent}} should run'],
@@ -169,6 +169,14 @@ export const agent: Page = {
           width: 4,
           warn: [1, 1],
           queries: [[`round(sum(increase(sipfleet_snapshot_apply_failures_total${here()}[1d])))`, 'refused']],
+        }),
+        statistic({
+          title: 'Configurations not on disk',
+          description:
+            'Agents whose newest configuration a restart would not find: the disk did not take it, and is tried again.',
+          width: 4,
+          warn: [1, 1],
+          queries: [[`sum(sipfleet_snapshot_unsaved${here()})`, 'agents']],
         }),
         statistic({
           title: 'Events lost',

@@ -36,6 +36,12 @@ const alert = ({ name, severity, expr, holds, summary, window, dashboard }: Aler
   annotations: { summary, runbook: runbookOf(name), dashboard },
 });
 
+/** Of the control plane: requests and exchanges over push connections a second; either may not have come yet. */
+const answered = (which: string): string =>
+  `(${['http_requests', 'exchanges']
+    .map((what) => `(sum(rate(sipfleet_control_plane_${what}_total${which}[5m])) or vector(0))`)
+    .join(' + ')})`;
+
 const FARM = '/d/sipfleet-farm?var-site={{ $labels.site }}&var-farm={{ $labels.farm }}';
 const BACKEND =
   '/d/sipfleet-backend?var-site={{ $labels.site }}&var-farm={{ $labels.farm }}&var-backend={{ $labels.backend }}';
@@ -182,6 +188,15 @@ const agents: Alert[] = [
     dashboard: AGENT,
   },
   {
+    name: 'SipfleetSnapshotUnsaved',
+    severity: 'warning',
+    expr: 'sipfleet_snapshot_unsaved == 1',
+    holds: '5m',
+    summary:
+      'Agent {{ $labels.agent }} in {{ $labels.site }} cannot write its configuration to disk: a restart would begin with an older one',
+    dashboard: AGENT,
+  },
+  {
     name: 'SipfleetWorkerRestarts',
     severity: 'critical',
     expr: 'increase(sipfleet_worker_restarts_total[15m]) > 0',
@@ -246,7 +261,7 @@ const others: Alert[] = [
   {
     name: 'SipfleetControlPlaneErrors',
     severity: 'warning',
-    expr: 'sum(rate(sipfleet_control_plane_http_requests_total{code=~"5.."}[5m])) / (sum(rate(sipfleet_control_plane_http_requests_total[5m])) > 0) > 0.05',
+    expr: `${answered('{code=~"5.."}')} / (${answered('')} > 0) > 0.05`,
     holds: '5m',
     summary: '{{ $value | humanizePercentage }} of the requests to the control plane fail: calls go on, changes do not',
     dashboard: CONTROL_PLANE,

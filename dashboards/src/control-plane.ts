@@ -102,11 +102,33 @@ export const controlPlane: Page = {
       ],
     },
     {
-      title: 'HTTP',
+      title: 'Exchanges with agents, and HTTP',
       panels: [
         series({
+          title: 'Exchanges over push connections, by kind and status',
+          description:
+            'Reports and snapshots of agents that ask over their push connection; all of them, but where API Gateway holds it.',
+          width: 12,
+          unit: 'reqps',
+          queries: [
+            ['sum by (type, code) (rate(sipfleet_control_plane_exchanges_total[5m])) > 0', '{{type}} {{code}}'],
+          ],
+        }),
+        series({
+          title: 'Time to answer over push connections, 95th percentile',
+          description: 'By kind.',
+          width: 12,
+          unit: 's',
+          queries: [
+            [
+              'histogram_quantile(0.95, sum by (type, le) (rate(sipfleet_control_plane_exchange_duration_seconds_bucket[5m])))',
+              '{{type}}',
+            ],
+          ],
+        }),
+        series({
           title: 'Requests, by route and status',
-          description: 'Reports of agents (POST /v1/agent/report) are most of it.',
+          description: 'On AWS reports of agents (POST /v1/agent/report) are most of it.',
           width: 12,
           unit: 'reqps',
           queries: [

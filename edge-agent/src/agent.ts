@@ -274,8 +274,19 @@ export class Agent {
     const token = () => identity.token(serverClock.now());
     const { data } = this.#options;
     const { agentId, sealKey, site } = identity;
-    const client = new ControlPlaneClient(base, token, serverClock, this.#stop.signal);
-    this.#rotate = () => rotateKey({ data, identity, client, log }, serverClock.now());
+    const push = new PushSocket({
+      base,
+      token,
+      log,
+      onOpen: () => link.refresh(),
+      onMessage: (message) => {
+        if (message.type === 'snapshot') link.onHint(message);
+        else if (message.type === 'schedule') checks.onHint(message);
+        else void checks.onRun(message);
+      },
+    });
+    const client = new ControlPlaneClient(base, token, serverClock, this.#stop.signal, (asked) => push.ask(asked));
+    this.#rotate = () => rotateKey({ data, identity, client, push, log }, serverClock.now());
     const trust = await Trust.load(data, () => client.signingKeys());
     const checks = new CheckLink({
       client,
@@ -288,17 +299,6 @@ export class Agent {
     });
     this.#checkLink = checks;
     await checks.start();
-    const push = new PushSocket({
-      base,
-      token,
-      log,
-      onOpen: () => link.refresh(),
-      onMessage: (message) => {
-        if (message.type === 'snapshot') link.onHint(message);
-        else if (message.type === 'schedule') checks.onHint(message);
-        else void checks.onRun(message);
-      },
-    });
     const link: Link = new Link({
       client,
       trust,

@@ -193,6 +193,12 @@ const CASES: Case[] = [
     summary: 'Agent a in milan has no push connection: it goes on, and hears of changes late',
   },
   {
+    alert: 'SipfleetSnapshotUnsaved',
+    input: { 'sipfleet_snapshot_unsaved{site="milan",agent="a"}': '1x20' },
+    labels: AGENT,
+    summary: 'Agent a in milan cannot write its configuration to disk: a restart would begin with an older one',
+  },
+  {
     alert: 'SipfleetWorkerRestarts',
     input: { 'sipfleet_worker_restarts_total{site="milan",agent="a"}': '0x10 1x10' },
     labels: AGENT,
@@ -247,7 +253,8 @@ const CASES: Case[] = [
     alert: 'SipfleetControlPlaneErrors',
     input: {
       'sipfleet_control_plane_http_requests_total{method="PUT",route="/v1/farms/{name}",code="500"}': '0+10x20',
-      'sipfleet_control_plane_http_requests_total{method="PUT",route="/v1/farms/{name}",code="200"}': '0+90x20',
+      'sipfleet_control_plane_http_requests_total{method="PUT",route="/v1/farms/{name}",code="200"}': '0+40x20',
+      'sipfleet_control_plane_exchanges_total{type="report",code="200"}': '0+50x20',
     },
     labels: {},
     summary: '10% of the requests to the control plane fail: calls go on, changes do not',

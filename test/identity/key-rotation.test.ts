@@ -8,6 +8,7 @@ import { type ControlPlane, startControlPlane } from '../../control-plane/src/se
 import { baseUrl, ControlPlaneClient } from '../../edge-agent/src/link/client.ts';
 import { enrol, type Identity, loadIdentity } from '../../edge-agent/src/link/identity.ts';
 import { KEY_LIFE_MS, rotateKey } from '../../edge-agent/src/link/key-rotation.ts';
+import { PushSocket } from '../../edge-agent/src/link/push.ts';
 import { ServerClock } from '../../edge-agent/src/link/server-clock.ts';
 
 /** The real control plane on SQLite, and what an agent uses to be somebody to it. */
@@ -48,13 +49,32 @@ const rotate = (
   who: Identity,
   client: Parameters<typeof rotateKey>[0]['client'] = clientOf(who),
   now = Date.now() + KEY_LIFE_MS,
-) => rotateKey({ data: data(), identity: who, client, log }, now);
+  push: Parameters<typeof rotateKey>[0]['push'] = { renew: () => {} },
+) => rotateKey({ data: data(), identity: who, client, push, log }, now);
 const again = async () => (await loadIdentity(data())) as Identity;
 
 test('a key that is old is replaced; the one before opens nothing any more', async () => {
   const old = await again();
   expect(await rotate(identity)).toBe(true);
   expect([await isKnown(identity), await isKnown(await again()), await isKnown(old)]).toEqual([true, true, false]);
+});
+
+test('the push socket is opened anew under the new key, without a moment in which there is none', async () => {
+  const token = () => identity.token();
+  let opened = 0;
+  const push = new PushSocket({ base: baseUrl(plane.url), token, onOpen: () => opened++, onMessage() {}, log });
+  push.start();
+  try {
+    await expect.poll(() => opened, { timeout: 15_000 }).toBe(1);
+    const ask = async () => (await push.ask({ type: 'snapshot', running: null }))?.head.status;
+    expect(await ask()).toBe(200);
+    expect(await rotate(identity, clientOf(identity), Date.now() + KEY_LIFE_MS, push)).toBe(true);
+    await expect.poll(() => opened, { timeout: 15_000 }).toBe(2);
+    expect(await ask()).toBe(200);
+    expect([push.connected, push.reconnects]).toEqual([true, 0]);
+  } finally {
+    push.close();
+  }
 });
 
 test('one that is young stays', async () => {

@@ -1,7 +1,16 @@
 import { createHash, type KeyObject, sign } from 'node:crypto';
-import { type AgentReport, type PushHint, PushMessage, type Target } from '@sipfleet/contract';
+import {
+  type AgentReport,
+  EXCHANGE_HEADER,
+  EXCHANGE_VERSION,
+  MAX_EXCHANGE_MESSAGE,
+  type PushHint,
+  PushMessage,
+  type Target,
+} from '@sipfleet/contract';
 import WebSocket from 'ws';
 import { backoffMs } from '../../edge-agent/src/link/backoff.ts';
+import { type Asked, Exchanges } from '../../edge-agent/src/link/exchanges.ts';
 import { type Answer, Connection, type Traffic } from './connection.ts';
 
 /** What an agent knows of itself and its control plane. */
@@ -11,12 +20,13 @@ export interface Member {
   port: number;
   /** Of 127.0.0.0/8: several, since one address has 28,000 ports. */
   localAddress: string;
+  /** Reports and snapshots over the push socket, where the control plane takes them there; else by HTTP, a connection each time. */
+  overSocket: boolean;
 }
 
 /** What the fleet wants to hear. Times in milliseconds of the monotonic clock. */
 export interface Witness {
   traffic: Traffic;
-  pushBytes: { sent: number; received: number };
   connected(at: number): void;
   hinted(generation: number, at: number): void;
   /** The control plane has the report that says that this generation runs. */
@@ -32,13 +42,14 @@ const TOKEN_MS = 180_000;
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 /**
- * An edge agent as the control plane sees one (edge-agent/src/link): push socket, hint → jitter → snapshot → report, one report a minute,
+ * An edge agent as the control plane sees one (edge-agent/src/link): push socket, hint → jitter → snapshot → report over it, one report a minute,
  * backoff. Without disk, without data threads; snapshots are hashed, not compiled.
  */
 export class SimulatedAgent {
   readonly #member: Member;
   readonly #witness: Witness;
   #socket: WebSocket | undefined;
+  #exchanges: Exchanges | undefined;
   #http: Connection | undefined;
   #idle: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -72,17 +83,28 @@ export class SimulatedAgent {
       localAddress,
       perMessageDeflate: false,
       handshakeTimeout: 30_000,
+      maxPayload: MAX_EXCHANGE_MESSAGE,
     });
     this.#socket = socket;
+    let exchanges: Exchanges | undefined;
+    socket.on('upgrade', ({ headers, socket: raw }) => {
+      if (this.#member.overSocket && headers[EXCHANGE_HEADER] === EXCHANGE_VERSION) exchanges = new Exchanges(socket);
+      this.#witness.traffic.sockets.add(raw);
+    });
     socket.on('open', () => {
       this.#attempt = 0;
+      this.#exchanges = exchanges;
       this.#witness.connected(performance.now());
       this.#reportIn(Math.random() * 1000);
     });
-    socket.on('message', (data) => this.#take(PushMessage.parse(JSON.parse(data.toString()))));
+    socket.on('message', (data) => {
+      const text = data.toString();
+      if (!exchanges?.take(text)) this.#take(PushMessage.parse(JSON.parse(text)));
+    });
     socket.on('error', () => {});
     socket.on('close', () => {
-      this.#countPush(socket);
+      exchanges?.lost();
+      this.#exchanges = undefined;
       if (this.#closed) return;
       clearTimeout(this.#retry);
       this.#retry = setTimeout(() => this.start(), backoffMs(this.#attempt++, Math.random, this.#spreadMs));
@@ -94,12 +116,6 @@ export class SimulatedAgent {
     for (const timer of [this.#timer, this.#hint, this.#retry, this.#idle, this.#scheduleHint]) clearTimeout(timer);
     this.#http?.close();
     this.#socket?.terminate();
-  }
-
-  #countPush(socket: WebSocket): void {
-    const raw = (socket as unknown as { _socket?: { bytesWritten: number; bytesRead: number } })._socket;
-    this.#witness.pushBytes.sent += raw?.bytesWritten ?? 0;
-    this.#witness.pushBytes.received += raw?.bytesRead ?? 0;
   }
 
   #take(message: PushMessage): void {
@@ -128,14 +144,31 @@ export class SimulatedAgent {
   /** Fetches and acknowledges what should run. */
   #pull(): Promise<void> {
     return this.#inTurn(async () => {
-      const known = this.#running ? { 'if-none-match': `"${this.#running.etag}"` } : {};
-      const answer = await this.#exchange('GET', '/v1/agent/snapshot', known);
+      const answer =
+        (await this.#ask({ type: 'snapshot', running: this.#running?.etag ?? null })) ?? (await this.#fetchSnapshot());
       if (answer.status === 304) return;
       const etag = createHash('sha256').update(answer.body).digest('hex');
-      if (answer.headers.get('etag') !== `"${etag}"`) throw new Error('the snapshot is not what its ETag says');
+      if (answer.etag !== etag) throw new Error('the snapshot is not what its ETag says');
       this.#running = { etag, generation: (JSON.parse(answer.body) as { generation: number }).generation };
       await this.#send();
     });
+  }
+
+  async #fetchSnapshot() {
+    const known = this.#running ? { 'if-none-match': `"${this.#running.etag}"` } : {};
+    const { status, headers, body } = await this.#exchange('GET', '/v1/agent/snapshot', known);
+    return { status, etag: headers.get('etag')?.slice(1, -1), body };
+  }
+
+  /** Undefined: HTTP is left. */
+  async #ask(asked: Asked): Promise<{ status: number; etag?: string | undefined; body: string } | undefined> {
+    const said = await this.#exchanges?.ask(asked);
+    if (said === undefined) return undefined;
+    this.#witness.traffic.exchanges++;
+    const { status, etag } = said.head;
+    if (status === 200 || status === 304) return { status, etag, body: said.body };
+    if (status === 429 || status >= 500) throw new Error(`${asked.type}: ${status} ${said.body}`);
+    return undefined;
   }
 
   #report(): Promise<void> {
@@ -147,7 +180,10 @@ export class SimulatedAgent {
   async #send(): Promise<void> {
     this.#reportIn(REPORT_MS * (0.8 + 0.4 * Math.random()));
     const running = this.#running;
-    const answer = await this.#exchange('POST', '/v1/agent/report', JSON_TYPE, JSON.stringify(reportOf(running)));
+    const report = reportOf(running);
+    const answer =
+      (await this.#ask({ type: 'report', report })) ??
+      (await this.#exchange('POST', '/v1/agent/report', JSON_TYPE, JSON.stringify(report)));
     const target = JSON.parse(answer.body) as Target;
     this.#spreadMs = target.spreadMs ?? 0;
     if (running) this.#witness.acknowledged(running.generation, performance.now());

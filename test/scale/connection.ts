@@ -9,9 +9,25 @@ export interface Answer {
 
 /** What all connections of a fleet moved. */
 export interface Traffic {
+  /** By HTTP. */
   requests: number;
+  /** Over push sockets. */
+  exchanges: number;
+  /** What the push sockets are on: what these moved is asked of them. */
+  sockets: Set<Socket>;
+  /** By HTTP connections that have ended. */
   bytesSent: number;
   bytesReceived: number;
+}
+
+/** What was sent and received until now, push sockets included. */
+export function bytesOf({ bytesSent, bytesReceived, sockets }: Traffic): { sent: number; received: number } {
+  let [sent, received] = [bytesSent, bytesReceived];
+  for (const { bytesWritten, bytesRead } of sockets) {
+    sent += bytesWritten;
+    received += bytesRead;
+  }
+  return { sent, received };
 }
 
 /**

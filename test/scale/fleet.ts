@@ -24,8 +24,7 @@ export function spreadOf(times: readonly number[]): Spread {
 /** Simulated agents, and what they saw. */
 export class Fleet implements Witness {
   readonly agents: SimulatedAgent[];
-  readonly traffic: Traffic = { requests: 0, bytesSent: 0, bytesReceived: 0 };
-  readonly pushBytes = { sent: 0, received: 0 };
+  readonly traffic: Traffic = { requests: 0, exchanges: 0, sockets: new Set(), bytesSent: 0, bytesReceived: 0 };
   readonly failures = new Map<string, number>();
   #connections: number[] = [];
   #hints: number[] = [];
@@ -37,13 +36,17 @@ export class Fleet implements Witness {
   }
 
   /** Has them join, dealt over the sites. */
-  static async enrol(api: Api, count: number, sites: number, log: (text: string) => void): Promise<Fleet> {
+  static async enrol(
+    api: Api,
+    { count, sites, overSocket }: { count: number; sites: number; overSocket: boolean },
+    log: (text: string) => void,
+  ): Promise<Fleet> {
     const members: Member[] = [];
     let next = 0;
     const work = async (): Promise<void> => {
       while (next < count) {
         const index = next++;
-        members[index] = await enrolOne(api, siteName(index % sites), index);
+        members[index] = { ...(await enrolOne(api, siteName(index % sites), index)), overSocket };
         if ((index + 1) % 1000 === 0) log(`${index + 1} agents joined`);
       }
     };
@@ -113,7 +116,7 @@ export class Fleet implements Witness {
   }
 }
 
-async function enrolOne(api: Api, site: string, index: number): Promise<Member> {
+async function enrolOne(api: Api, site: string, index: number): Promise<Omit<Member, 'overSocket'>> {
   const { token } = await api.post<JoinTokenResponse>('/v1/join-tokens', { site });
   const { publicKey, privateKey }: { publicKey: KeyObject; privateKey: KeyObject } = generateKeyPairSync('ed25519');
   const { kty, crv, x } = publicKey.export({ format: 'jwk' });

@@ -6,7 +6,10 @@ import { ASSUMED } from './prices.ts';
 
 /** Of one agent. */
 export interface IdleHour {
+  /** By HTTP. */
   requests: number;
+  /** Over the push socket. */
+  exchanges: number;
   bytesSent: number;
   bytesReceived: number;
   /** Of the control plane's core, by all agents. */
@@ -19,7 +22,8 @@ export interface ScaleResult {
   sites: number;
   connect: Spread;
   idle: IdleHour;
-  changes: { hint: Spread; ack: Spread; cpuSeconds: number }[];
+  /** CPU of the control plane, and of the process that plays all agents. */
+  changes: { hint: Spread; ack: Spread; cpuSeconds: number; agentsCpuSeconds: number }[];
   back: Spread & { peak: number };
   /** What went wrong at agents, and how often. */
   failures: [string, number][];
@@ -34,10 +38,12 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
 /** The part of docs/cost.md that says how fast a change reaches a fleet. */
 export function fleetSection(r: ScaleResult): string {
   const { machine: m, idle, back } = r;
-  const changes = r.changes.map(({ hint, ack, cpuSeconds }, i) => [
+  const changes = r.changes.map(({ hint, ack, cpuSeconds, agentsCpuSeconds }, i) => [
     String(i + 1),
     ...[hint.p50, hint.p99, ack.p50, ack.p99, ack.max].map(seconds),
-    `${number(cpuSeconds, 1)} s`,
+    `${number(cpuSeconds, 2)} s`,
+    `${number((cpuSeconds / r.agents) * 1000, 2)} ms`,
+    `${number(agentsCpuSeconds, 2)} s`,
   ]);
   return `Measured with ${number(r.agents)} simulated agents at ${number(r.sites)} sites against one control plane process on one core, SQLite, HTTP and WebSocket without TLS on
 loopback, the agents on the other cores. ${m.cores} cores of ${m.cpu}, ${m.kernel}, Node ${m.node}, revision ${m.revision}.
@@ -45,9 +51,9 @@ loopback, the agents on the other cores. ${m.cores} cores of ${m.cpu}, ${m.kerne
 One farm stands on all sites; each change alters it, so every agent is hinted to, fetches, and acknowledges. Times from the moment that the operator's \`PUT\`
 is sent, the random wait that a hint asks for (${seconds(Math.ceil(r.agents / 3))} for this many) included.
 
-${table(['change', 'hint p50', 'hint p99', 'ACK p50', 'ACK p99', 'ACK last', 'CPU of the control plane'], changes)}
+${table(['change', 'hint p50', 'hint p99', 'ACK p50', 'ACK p99', 'ACK last', 'CPU of the control plane', 'per agent', 'CPU of the agents'], changes)}
 
-While nothing changes, per agent and hour: ${number(idle.requests, 1)} HTTP requests (one a minute, report and poll together), ${number(idle.bytesSent / 1000, 1)} kB sent and
+While nothing changes, per agent and hour: ${number(idle.exchanges, 1)} exchanges over the push socket (one a minute, report and poll together), ${number(idle.requests, 1)} HTTP requests, ${number(idle.bytesSent / 1000, 1)} kB sent and
 ${number(idle.bytesReceived / 1000, 1)} kB received. The control plane is busy for ${number(idle.cpuShare * 100, 1)} % of its core.
 
 Killed (SIGKILL) and started again: the agents are back after ${seconds(back.p50)} (half), ${seconds(back.p99)} (99 %), ${seconds(back.max)} (all), at most ${number(back.peak)} within one

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { divideCores, machine } from '../bench/machine.ts';
 import { cpuSeconds, type Running, start, stopAll } from '../bench/processes.ts';
 import { Api } from './api.ts';
+import { bytesOf } from './connection.ts';
 import { measureCost } from './cost.ts';
 import { farmOn } from './farm.ts';
 import { Fleet, siteName } from './fleet.ts';
@@ -20,6 +21,7 @@ const USAGE = `npm run scale [-- options]
   --sites N     default 500
   --changes N   changes to be followed to every agent, default 5
   --idle S      seconds without a change, for requests and bytes; default 120
+  --http        reports and snapshots by HTTP, as against a control plane that takes none over push sockets
   --skip-cost   without DynamoDB Local
   --skip-fleet  only the cost
   --record      write docs/cost.md
@@ -33,6 +35,7 @@ const { values } = parseArgs({
     sites: { type: 'string', default: '500' },
     changes: { type: 'string', default: '5' },
     idle: { type: 'string', default: '120' },
+    http: { type: 'boolean', default: false },
     'skip-cost': { type: 'boolean', default: false },
     'skip-fleet': { type: 'boolean', default: false },
     record: { type: 'boolean', default: false },
@@ -74,7 +77,7 @@ async function measureFleet(agents: number, siteCount: number, data: string): Pr
   const sites = Array.from({ length: siteCount }, (_, i) => siteName(i));
   for (const name of sites) await api.put(`/v1/sites/${name}`, { kind: 'Site', name });
   let { revision } = await api.put<{ revision: number }>('/v1/farms/pbx', farmOn(sites, 1));
-  const fleet = await Fleet.enrol(api, agents, siteCount, log);
+  const fleet = await Fleet.enrol(api, { count: agents, sites: siteCount, overSocket: !values.http }, log);
   try {
     const connect = await fleet.start(agents * 2);
     log(`all connected: ${JSON.stringify(connect)}`);
@@ -83,12 +86,17 @@ async function measureFleet(agents: number, siteCount: number, data: string): Pr
     log(`idle: ${JSON.stringify(idle)}`);
     const changes: ScaleResult['changes'] = [];
     for (let i = 0; i < Number(values.changes); i++) {
-      const cpu = cpuSeconds(plane.pid);
+      const [cpu, own] = [cpuSeconds(plane.pid), process.cpuUsage()];
       const followed = await fleet.follow(async () => {
         ({ revision } = await api.put<{ revision: number }>('/v1/farms/pbx', farmOn(sites, 2 + i), revision));
         return revision;
       });
-      changes.push({ ...followed, cpuSeconds: cpuSeconds(plane.pid) - cpu });
+      const { user, system } = process.cpuUsage(own);
+      changes.push({
+        ...followed,
+        cpuSeconds: cpuSeconds(plane.pid) - cpu,
+        agentsCpuSeconds: (user + system) / 1e6,
+      });
       log(`change ${i + 1}: ${JSON.stringify(changes.at(-1))}`);
       await new Promise((resolve) => setTimeout(resolve, 5000));
     }
@@ -118,15 +126,17 @@ async function measureFleet(agents: number, siteCount: number, data: string): Pr
 
 /** What an agent does in an hour without a change, from what all did in some seconds. */
 async function idleHour(fleet: Fleet, agents: number, seconds: number, pid: number): Promise<IdleHour> {
-  const before = { ...fleet.traffic };
+  const { traffic } = fleet;
+  const before = { ...traffic, ...bytesOf(traffic) };
   const cpu = cpuSeconds(pid);
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   const perHour = (count: number): number => (count / agents / seconds) * 3600;
-  const { traffic } = fleet;
+  const after = bytesOf(traffic);
   return {
     requests: perHour(traffic.requests - before.requests),
-    bytesSent: perHour(traffic.bytesSent - before.bytesSent),
-    bytesReceived: perHour(traffic.bytesReceived - before.bytesReceived),
+    exchanges: perHour(traffic.exchanges - before.exchanges),
+    bytesSent: perHour(after.sent - before.sent),
+    bytesReceived: perHour(after.received - before.received),
     cpuShare: (cpuSeconds(pid) - cpu) / seconds,
   };
 }

@@ -5,6 +5,7 @@ export * from './check.ts';
 export * from './check-schedule.ts';
 export * from './check-sip.ts';
 export * from './cycle.ts';
+export * from './exchange.ts';
 export * from './farm.ts';
 export * from './faults.ts';
 export * from './json-schema.ts';

@@ -27,8 +27,8 @@ export interface Hub {
   close(): Promise<void>;
 }
 
-/** Application close codes start at 4000 (RFC 6455 §7.4.2); 1001 is "going away". */
-export const CLOSE = { goingAway: 1001, revoked: 4401 } as const;
+/** Application close codes start at 4000 (RFC 6455 §7.4.2); 1001 is "going away", 1008 "policy violation". */
+export const CLOSE = { goingAway: 1001, violation: 1008, revoked: 4401 } as const;
 
 /**
  * Every agent that is hinted to asks after a random part of this: up to ten at once, a crowd of any number of sites at 3,000 a second, which

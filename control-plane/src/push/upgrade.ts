@@ -1,22 +1,26 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { EXCHANGE_HEADER, EXCHANGE_VERSION, MAX_EXCHANGE_MESSAGE } from '@sipfleet/contract';
 import { WebSocketServer } from 'ws';
+import { type Asker, converse, type Exchanges } from './exchanges.ts';
 import type { Hub } from './hub.ts';
 
 export const PUSH_PATH = '/v1/agent/push';
 
 export interface UpgradeDeps {
   hub: Hub;
+  exchanges: Exchanges;
   /** Rejects with an error that carries `status` and a message fit to be sent. */
-  authenticate(authorization: string | undefined): Promise<{ agentId: string; site: string }>;
+  authenticate(authorization: string | undefined): Promise<Asker & { site: string }>;
   /** The generation that a site's agents should run now. */
   generation(site: string): Promise<number>;
   log: { error(fields: object, message: string): void };
 }
 
-/** Turns upgrade requests of agents into push connections. Agents have nothing to say over them: at most 1 KB is read. */
+/** Turns upgrade requests of agents into push connections, and answers what they ask over them. */
 export function attachPush(server: Server, deps: UpgradeDeps): void {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024, perMessageDeflate: false });
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_EXCHANGE_MESSAGE, perMessageDeflate: false });
+  sockets.on('headers', (headers) => headers.push(`${EXCHANGE_HEADER}: ${EXCHANGE_VERSION}`));
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const onError = () => socket.destroy();
     socket.on('error', onError);
@@ -31,6 +35,7 @@ export function attachPush(server: Server, deps: UpgradeDeps): void {
         socket.removeListener('error', onError);
         sockets.handleUpgrade(request, socket, head, (webSocket) => {
           deps.hub.add(agent, webSocket);
+          converse(webSocket, agent, deps.exchanges);
           // What was pushed while it was away is made up for by where things stand now.
           deps.generation(agent.site).then(
             (generation) =>

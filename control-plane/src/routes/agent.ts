@@ -1,5 +1,5 @@
 import { AgentReport, SIGNATURE_HEADER, Snapshot, Target } from '@sipfleet/contract';
-import { AuthError } from '../auth/auth-error.ts';
+import { giveSnapshot, takeReport } from './agent-exchange.ts';
 import type { AppDeps } from './deps.ts';
 import { agentGuard } from './guards.ts';
 import { etagOf, isKnown } from './preconditions.ts';
@@ -30,11 +30,7 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       // It carries keys.
       c.header('cache-control', 'no-store');
       if (isKnown(c, etagOf(etag))) return c.body(null, 304);
-      c.header(SIGNATURE_HEADER, await deps.signer.sign('snapshot', body));
-      // What cannot be kept is given all the same: it only cannot be told later what this agent runs.
-      await deps.archive.keep(snapshot).catch((error: unknown) => {
-        deps.log.error({ err: error, site: snapshot.site, etag }, 'a snapshot cannot be kept');
-      });
+      c.header(SIGNATURE_HEADER, (await giveSnapshot(deps, snapshot)).signature);
       return c.body(body, 200, { 'content-type': 'application/json' });
     },
   );
@@ -50,17 +46,7 @@ export function agentRoutes(app: App, deps: AppDeps): void {
       answers: { 200: { description: 'What this agent should run', schema: Target } },
       problems: [400, 401, 413, 422],
     },
-    async (c, { body }) => {
-      const agent = c.get('agent');
-      const { agentId, site } = agent;
-      const at = new Date(deps.now()).toISOString();
-      if (!(await deps.store.recordReport(agent, body, at))) throw new AuthError(401, `agent ${agentId} was revoked`);
-      deps.checks.reported(agent, body, at);
-      deps.rollouts.reported();
-      const { generation, etag } = await deps.current.snapshotFor(agent);
-      const schedule = (await deps.checks.schedule(agent)).etag;
-      return c.json({ site, generation, etag, schedule, ...deps.hub.reach() } satisfies Target, 200);
-    },
+    async (c, { body }) => c.json(await takeReport(deps, c.get('agent'), body), 200),
   );
 
   addRoute(

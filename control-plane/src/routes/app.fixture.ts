@@ -14,10 +14,13 @@ import { createCurrent } from '../store/current.ts';
 import { advanceRollouts, rolloutCommands } from '../store/rollouts.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
+import { ControlPlaneMetrics } from '../telemetry/metrics.ts';
 import { memoryKeys } from '../vault/keys.fixture.ts';
 import { createSigner } from '../vault/signer.ts';
 import { createVault } from '../vault/vault.ts';
+import { createExchanges } from './agent-exchange.ts';
 import type { AppDeps } from './deps.ts';
+import { fleetSource } from './metrics.ts';
 import type { App } from './route.ts';
 
 export interface Asked {
@@ -29,6 +32,7 @@ export interface Asked {
 
 export interface TestApp {
   app: App;
+  exchanges: ReturnType<typeof createExchanges>;
   store: Store;
   checks: CheckPlans;
   /** Everything that was logged, as JSON lines. */
@@ -79,7 +83,7 @@ export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = 
   const rolling = { store, current, onCommit: () => {} };
   const keys = memoryKeys();
   const secrets = createVault(keys);
-  const app = createApp({
+  const deps: AppDeps = {
     store,
     current,
     commit: createCommit({ store, current, secrets, now, randomBytes, onCommit: () => {} }),
@@ -103,7 +107,9 @@ export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = 
     oidc,
     iam,
     log,
-  });
+  };
+  const metrics = new ControlPlaneMetrics(fleetSource(deps), '0.1.0');
+  const [app, exchanges] = [createApp(deps, metrics), createExchanges(deps, metrics)];
 
   async function token(role: Role, sites: readonly string[] | null = null): Promise<string> {
     const secret = newSecret('sft_', randomBytes);
@@ -146,7 +152,7 @@ export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = 
   }
 
   const look = () => advanceRollouts(rolling, clock.now);
-  return { app, store, look, checks, logged, hub, clock, token, ask, put, enrol };
+  return { app, exchanges, store, look, checks, logged, hub, clock, token, ask, put, enrol };
 }
 
 /** As an agent does it: a minute long. */

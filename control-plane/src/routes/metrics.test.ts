@@ -62,7 +62,10 @@ test('requests are counted by route, never by what a path holds', async () => {
 test('every entry of the catalogue has series, and metrics are for those with a token', async () => {
   const app = testApp();
   await app.put(milan, CREATE);
-  await report(app, await app.enrol(), { status: 'NONE', etag: null, generation: null, running: null });
+  const agent = await app.enrol();
+  await report(app, agent, { status: 'NONE', etag: null, generation: null, running: null });
+  const asker = { agentId: agent.agentId, publicKey: '' };
+  await app.exchanges.answer(asker, { type: 'snapshot', id: 1, running: null });
   const names = new Set([...(await scrape(app)).keys()].map((key) => key.replace(/\{.*/, '')));
   for (const { name, type } of Object.values<MetricEntry>(CATALOGUE))
     expect(names).toContain(type === 'histogram' ? `${name}_bucket` : name);

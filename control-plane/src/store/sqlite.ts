@@ -9,6 +9,7 @@ import {
   type StoredSigningKey,
 } from '../domain/identity.ts';
 import { changesOf, pageOf, type Row, type Sql } from './sqlite-changes.ts';
+import { reportWriter } from './sqlite-reports.ts';
 import { MIGRATIONS, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts';
 import { type Enrolment, type EnrolOutcome, enrolledBefore, type Store } from './store.ts';
 
@@ -58,6 +59,7 @@ export function openSqliteStore(file: string): Store {
   }
 
   const sql: Sql = { one, many, run, withoutWaiting };
+  const reports = reportWriter(sql, transaction);
 
   function enrol(enrolment: Enrolment): EnrolOutcome {
     const token = one('SELECT * FROM join_token WHERE hash = ?', enrolment.tokenHash);
@@ -132,14 +134,7 @@ export function openSqliteStore(file: string): Store {
       const sql = 'SELECT * FROM agent WHERE agent_id > ? ORDER BY agent_id LIMIT ?';
       return pageOf(many(sql, cursor, limit + 1), limit, 'agent_id', readAgent);
     },
-    recordReport: async ({ agentId }, report, at) =>
-      // The next one of every agent is a minute away: waiting for the disk would be most of its cost.
-      withoutWaiting(() =>
-        run(
-          'UPDATE agent SET report = ?, version = ?, last_report_at = ? WHERE agent_id = ?',
-          ...[JSON.stringify(report), report.version, at, agentId],
-        ),
-      ) > 0,
+    recordReport: ({ agentId }, report, at) => reports.record(agentId, report, at),
     setPublicKey: async (agentId, publicKey) =>
       run('UPDATE agent SET public_key = ? WHERE agent_id = ?', publicKey, agentId) > 0,
     setSealKey: async (agentId, sealKey) =>
@@ -152,8 +147,10 @@ export function openSqliteStore(file: string): Store {
         ...[sequence, x, signature, wrapped, createdAt],
       ) > 0,
     async close() {
+      if (!db.isOpen) return;
+      reports.flush();
       statements.clear();
-      if (db.isOpen) db.close();
+      db.close();
     },
   };
 }

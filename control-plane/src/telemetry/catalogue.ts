@@ -28,6 +28,21 @@ export const CATALOGUE = {
     unit: 'seconds',
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
   },
+  exchanges: {
+    name: 'sipfleet_control_plane_exchanges_total',
+    type: 'counter',
+    help: 'What agents asked over their push connections to this process (report, snapshot), by the status that it was answered with.',
+    labels: ['type', 'code'],
+    unit: '1',
+  },
+  exchangeDuration: {
+    name: 'sipfleet_control_plane_exchange_duration_seconds',
+    type: 'histogram',
+    help: 'Time until an agent was answered over its push connection.',
+    labels: ['type'],
+    unit: 'seconds',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+  },
   revision: {
     name: 'sipfleet_control_plane_revision',
     type: 'gauge',

@@ -48,6 +48,12 @@ export class ControlPlaneMetrics {
     this.#metric<Histogram>('requestDuration').observe({ method, route }, ms / 1000);
   }
 
+  /** Over a push connection. */
+  exchanged({ type, code, ms }: { type: string; code: number; ms: number }): void {
+    this.#metric<Counter>('exchanges').inc({ type, code: String(code) });
+    this.#metric<Histogram>('exchangeDuration').observe({ type }, ms / 1000);
+  }
+
   /** The text that a scrape is answered with. Rejects where the store does. */
   async render(): Promise<string> {
     const [revision, pending, fleet] = await Promise.all([

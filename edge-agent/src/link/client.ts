@@ -11,7 +11,8 @@ import {
   Target,
 } from '@sipfleet/contract';
 import { AgentError } from '../errors.ts';
-import { type Answer, exchange, Refusal, readJson } from './http.ts';
+import type { Asked, SocketAnswer } from './exchanges.ts';
+import { type Answer, exchange, problemOf, Refusal, readJson } from './http.ts';
 import type { SealedSecrets } from './secret-keeper.ts';
 import type { ServerClock } from './server-clock.ts';
 
@@ -38,33 +39,55 @@ export function baseUrl(text: string): URL {
 
 const JSON_BODY = { 'content-type': 'application/json' };
 
-/** The control plane's HTTP API, as far as an agent uses it. Every method throws AgentError LINK. */
+/** The other way, where the control plane offers it. Undefined: not over this one, or not answered. */
+export type AskOverSocket = (asked: Asked) => Promise<SocketAnswer | undefined>;
+
+/**
+ * The control plane's API, as far as an agent uses it. Reports and snapshots go over the push socket where they can: a fleet that is hinted to at once opens no
+ * connection more. All else, and whatever is not answered there, goes by HTTP. Every method throws AgentError LINK.
+ */
 export class ControlPlaneClient {
   readonly #base: URL;
   readonly #token: () => Promise<string>;
   readonly #clock: Pick<ServerClock, 'observe'>;
   readonly #signal: AbortSignal;
+  readonly #askOverSocket: AskOverSocket;
 
-  constructor(base: URL, token: () => Promise<string>, clock: Pick<ServerClock, 'observe'>, signal: AbortSignal) {
+  constructor(
+    base: URL,
+    token: () => Promise<string>,
+    clock: Pick<ServerClock, 'observe'>,
+    signal: AbortSignal,
+    askOverSocket: AskOverSocket = async () => undefined,
+  ) {
     this.#base = base;
     this.#token = token;
     this.#clock = clock;
     this.#signal = signal;
+    this.#askOverSocket = askOverSocket;
   }
 
   /** What this agent should run; undefined if that is what `running` names. */
   async snapshot(running: string | undefined): Promise<FetchedSnapshot | undefined> {
-    const headers = running === undefined ? {} : { 'if-none-match': `"${running}"` };
-    const response = await this.#exchange('snapshot', { headers }, [200, 304]);
-    if (response.status === 304) return undefined;
-    const etag = /^(?:W\/)?"([0-9a-f]{64})"$/.exec(response.headers.get('etag') ?? '')?.[1];
-    const found = sha256(response.body);
+    const said = await this.#overSocket({ type: 'snapshot', running: running ?? null }, [200, 304]);
+    const { status, etag, body, signature } = said
+      ? { ...said.head, body: Buffer.from(said.body) }
+      : await this.#snapshotByHttp(running);
+    if (status === 304) return undefined;
+    const found = sha256(body);
     if (etag !== found)
       throw new AgentError(
         'LINK',
-        `GET ${this.#url('snapshot').href}: the body's SHA-256 is ${found}, its ETag ${response.headers.get('etag')}`,
+        `GET ${this.#url('snapshot').href}: the body's SHA-256 is ${found}, its ETag ${etag}`,
       );
-    return { etag, body: response.body, signature: response.headers.get(SIGNATURE_HEADER) };
+    return { etag, body, signature: signature ?? null };
+  }
+
+  async #snapshotByHttp(running: string | undefined) {
+    const sent = running === undefined ? {} : { 'if-none-match': `"${running}"` };
+    const { status, headers, body } = await this.#exchange('snapshot', { headers: sent }, [200, 304]);
+    const etag = /^(?:W\/)?"([0-9a-f]{64})"$/.exec(headers.get('etag') ?? '')?.[1];
+    return { status, etag, body, signature: headers.get(SIGNATURE_HEADER) };
   }
 
   /** The Secrets of this agent's site, sealed to it. A Refusal of 409: it has no key to seal to there. */
@@ -92,8 +115,9 @@ export class ControlPlaneClient {
 
   /** Tells what runs, and learns what should. */
   async report(report: AgentReport): Promise<Target> {
+    const said = await this.#overSocket({ type: 'report', report }, [200]);
     const init = { method: 'POST', body: JSON.stringify(report), headers: JSON_BODY };
-    const answer = await this.#exchange('report', init, [200]);
+    const answer = said ? { body: Buffer.from(said.body) } : await this.#exchange('report', init, [200]);
     return readJson(`POST ${this.#url('report').href}`, answer, (json) => parseWith(Target, json));
   }
 
@@ -111,6 +135,15 @@ export class ControlPlaneClient {
   async checkResult(result: RunCheckResult): Promise<void> {
     const init = { method: 'POST', body: JSON.stringify(result), headers: JSON_BODY };
     await this.#exchange('check-results', init, [204]);
+  }
+
+  /** Undefined: to be asked by HTTP, which says no more clearly. Throws where the control plane has too much to do: another way would be more of it. */
+  async #overSocket(asked: Asked, expected: readonly number[]): Promise<SocketAnswer | undefined> {
+    const said = await this.#askOverSocket(asked);
+    if (said === undefined || expected.includes(said.head.status)) return said;
+    const { status } = said.head;
+    if (status !== 429 && status < 500) return undefined;
+    throw new AgentError('LINK', `${asked.type} over the push socket: ${status} ${problemOf(Buffer.from(said.body))}`);
   }
 
   #url(path: string): URL {

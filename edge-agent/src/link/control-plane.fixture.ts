@@ -14,11 +14,15 @@ import type { Duplex } from 'node:stream';
 import {
   AgentKeys,
   type AgentReport,
+  answerText,
   canonicalJson,
   EnrolRequest,
+  EXCHANGE_HEADER,
+  EXCHANGE_VERSION,
   Farm,
   type PushHint,
   parseWith,
+  Question,
   SEAL_INFO,
   type SecretBundle,
   SIGNATURE_HEADER,
@@ -49,6 +53,11 @@ export class FixtureControlPlane {
   readonly agent = { agentId: 'agt_abcdefghijklmnopqrst', number: 7, site: 'milan' };
   /** Set to have requests whose path begins with the key answered with this status. */
   readonly broken = new Map<string, number>();
+  /** Whether it offers to be asked over push sockets, and what it was asked there. */
+  takesQuestions = false;
+  readonly questions: Question[] = [];
+  /** Set to have questions answered with this status; null: not at all. */
+  questionStatus: number | null | undefined;
   /** What answers to reports carry besides the target. */
   answer: Partial<Target> = {};
   joinToken = 'join-me';
@@ -69,6 +78,9 @@ export class FixtureControlPlane {
 
   constructor() {
     this.rotate();
+    this.#push.on('headers', (headers) => {
+      if (this.takesQuestions) headers.push(`${EXCHANGE_HEADER}: ${EXCHANGE_VERSION}`);
+    });
     this.#server.on('upgrade', (req, socket, head) => void this.#upgrade(req, socket, head));
   }
 
@@ -164,8 +176,7 @@ export class FixtureControlPlane {
     if (!(await this.#authentic(req))) return problem(401, 'Unauthorized', 'the token is not valid');
     if (path === '/v1/agent/report') {
       this.reports.push(json as AgentReport);
-      const { site } = this.agent;
-      res.end(JSON.stringify({ site, generation: this.#generation, etag: this.etag, ...this.answer }));
+      res.end(this.#target());
       return;
     }
     if (path === '/v1/agent/keys' && req.method === 'PUT') {
@@ -189,9 +200,31 @@ export class FixtureControlPlane {
       res.writeHead(304).end();
       return;
     }
-    const signature = this.signatureOverride === undefined ? this.#sign('snapshot', this.body) : this.signatureOverride;
+    const signature = this.#signature();
     const signed = signature === null ? {} : { [SIGNATURE_HEADER]: signature };
     res.writeHead(200, { etag: `"${this.etag}"`, ...signed }).end(this.body);
+  }
+
+  #target(): string {
+    return JSON.stringify({ site: this.agent.site, generation: this.#generation, etag: this.etag, ...this.answer });
+  }
+
+  #signature(): string | null {
+    return this.signatureOverride === undefined ? this.#sign('snapshot', this.body) : this.signatureOverride;
+  }
+
+  #answerQuestion(question: Question): string | undefined {
+    this.questions.push(question);
+    const { id } = question;
+    if (this.questionStatus === null) return undefined;
+    if (this.questionStatus !== undefined) return answerText({ id, status: this.questionStatus });
+    if (question.type === 'report') {
+      this.reports.push(question.report as AgentReport);
+      return answerText({ id, status: 200 }, this.#target());
+    }
+    const { etag } = this;
+    if (question.running === etag) return answerText({ id, status: 304, etag });
+    return answerText({ id, status: 200, etag, signature: this.#signature() ?? undefined }, this.body);
   }
 
   async #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -200,6 +233,10 @@ export class FixtureControlPlane {
     this.#push.handleUpgrade(req, socket, head, (ws) => {
       this.sockets.add(ws);
       ws.on('close', () => this.sockets.delete(ws));
+      ws.on('message', (data) => {
+        const answer = this.#answerQuestion(parseWith(Question, JSON.parse(data.toString())));
+        if (answer !== undefined) ws.send(answer);
+      });
     });
   }
 

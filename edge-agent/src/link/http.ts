@@ -87,7 +87,7 @@ function reasonOf(error: unknown): string {
 }
 
 /** Title and detail of RFC 9457; the text itself where it is something else. */
-function problemOf(body: Buffer): string {
+export function problemOf(body: Buffer): string {
   const text = body.toString('utf8');
   try {
     const { title, detail } = JSON.parse(text) as { title?: string; detail?: string };

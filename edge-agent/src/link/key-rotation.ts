@@ -9,6 +9,8 @@ export interface RotationPorts {
   data: string;
   identity: Identity;
   client: { registerKey(key: AgentKey): Promise<void> };
+  /** Its socket was let in under the old key, and is asked nothing more by it. */
+  push: { renew(): void };
   log: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -20,7 +22,7 @@ export const KEY_LIFE_MS = 30 * 86_400_000;
  * shown, and the old one until the control plane has said yes: whatever dies in between, one of the two is right. Never rejects: what runs goes on.
  */
 export async function rotateKey(ports: RotationPorts, now: number): Promise<boolean> {
-  const { data, log } = ports;
+  const { data, push, log } = ports;
   try {
     const file = await readIdentity(data);
     if (!file?.agent) return false;
@@ -30,6 +32,7 @@ export async function rotateKey(ports: RotationPorts, now: number): Promise<bool
     if (!begun) await writeIdentity(data, { ...file, nextKey });
     await show(ports, nextKey, file);
     await writeIdentity(data, { ...file, key: nextKey, keyMadeAt: new Date(now).toISOString(), nextKey: undefined });
+    push.renew();
     log.info('this agent signs with a new key');
     return true;
   } catch (error) {

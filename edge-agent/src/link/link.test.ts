@@ -4,20 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentReport, Snapshot, Target, VerdictChange } from '@sipfleet/contract';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { baseUrl, ControlPlaneClient } from './client.ts';
+import { baseUrl } from './client.ts';
 import { FixtureControlPlane, snapshotOf } from './control-plane.fixture.ts';
 import { enrol, type Identity } from './identity.ts';
-import { Link } from './link.ts';
-import { PushSocket } from './push.ts';
-import { SecretKeeper } from './secret-keeper.ts';
-import { ServerClock } from './server-clock.ts';
-import { SnapshotStore } from './store.ts';
-import { Trust } from './trust.ts';
+import { closeLinks, quiet, type WiredLink, wireLink } from './link.fixture.ts';
+import type { Link } from './link.ts';
 
 /** Deadline of everything that is waited for; the first reconnect alone may wait a second. */
 const SOON = { timeout: 15_000 };
-const clock = { now: () => Date.now(), monotonic: () => performance.now() };
-const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 
 let data: string;
 let plane: FixtureControlPlane;
@@ -30,7 +24,7 @@ let backends: AgentReport['backends'];
 /** What was answered to reports. */
 let heard: Target[];
 let traffic: NonNullable<AgentReport['traffic']>;
-const links: { link: Link; stop: AbortController }[] = [];
+const links: WiredLink[] = [];
 
 beforeEach(async () => {
   data = await mkdtemp(join(tmpdir(), 'sipfleet-'));
@@ -56,55 +50,31 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const { link, stop } of links.splice(0)) {
-    stop.abort();
-    link.close();
-    link.close();
-  }
+  closeLinks(links);
   await plane.stop();
   // A link that was closed may still be at its last file.
   await rm(data, { recursive: true, force: true, maxRetries: 10 });
 });
 
-/** A link as agent.ts wires it, with data threads that only remember what they were given. */
+/** A link with data threads that only remember what they were given. */
 async function newLink(): Promise<Link> {
-  const stop = new AbortController();
-  const base = baseUrl(plane.url);
-  const token = () => identity.token();
-  const log = quiet as never;
-  const client = new ControlPlaneClient(base, token, new ServerClock(clock), stop.signal);
-  const trust = await Trust.load(data, () => client.signingKeys());
-  const { agentId, sealKey, site } = identity;
-  const link: Link = new Link({
-    client,
-    trust,
-    secrets: new SecretKeeper({ client, trust, agentId, sealKey }),
-    site,
-    push: new PushSocket({
-      base,
-      token,
-      log,
-      onOpen: () => link.refresh(),
-      onMessage: (m) => m.type === 'snapshot' && link.onHint(m),
-    }),
-    store: new SnapshotStore(data, trust),
-    apply: async (snapshot, _etag, secrets) => {
-      const reason = refuse?.(snapshot);
-      if (reason) throw new Error(reason);
-      applied.push(snapshot);
-      appliedSecrets.push(Object.fromEntries(secrets));
+  const wired = await wireLink(
+    plane,
+    { data, identity },
+    {
+      apply: async (snapshot, _etag, secrets) => {
+        const reason = refuse?.(snapshot);
+        if (reason) throw new Error(reason);
+        applied.push(snapshot);
+        appliedSecrets.push(Object.fromEntries(secrets));
+      },
+      backends: () => backends,
+      traffic: () => traffic,
+      heard: (target) => heard.push(target),
     },
-    backends: () => backends,
-    checks: () => [],
-    traffic: () => traffic,
-    version: '0.1.0',
-    heard: (target) => heard.push(target),
-    clock,
-    address: '10.0.0.21',
-    log,
-  });
-  links.push({ link, stop });
-  return link;
+  );
+  links.push(wired);
+  return wired.link;
 }
 const startLink = async (): Promise<void> => (await newLink()).start();
 const generations = (): number[] => applied.map((s) => s.generation);

@@ -16,6 +16,7 @@ import type { FetchedSnapshot } from './client.ts';
 import { Refusal } from './http.ts';
 import { Reporter } from './reporter.ts';
 import type { Kept, SealedSecrets } from './secret-keeper.ts';
+import { SnapshotKeeper } from './snapshot-keeper.ts';
 import type { SnapshotRecord, StoredSnapshot } from './store.ts';
 import type { Purpose } from './trust.ts';
 
@@ -76,12 +77,14 @@ export class Link {
   #pullAgain = false;
   #hintTimer: NodeJS.Timeout | undefined;
   readonly #reporter: Reporter;
+  readonly #keeper: SnapshotKeeper;
   /** Pulls that failed since the last that did not. */
   #pullAttempt = 0;
 
   constructor(ports: LinkPorts) {
     this.#ports = ports;
     const { client, clock, log } = ports;
+    this.#keeper = new SnapshotKeeper(ports);
     this.#reporter = new Reporter({
       compose: () => this.#compose(),
       send: (report) => client.report(report),
@@ -91,10 +94,17 @@ export class Link {
     });
   }
 
-  /** Snapshots that could not be applied, and the generation that the control plane wants as far as it was heard. */
-  get status(): { target: number | undefined; failures: number; connected: boolean; reconnects: number } {
+  /** Snapshots that could not be applied, the generation that the control plane wants as far as it was heard, and what became of what is to be on disk. */
+  get status(): {
+    target: number | undefined;
+    failures: number;
+    connected: boolean;
+    reconnects: number;
+    disk: SnapshotKeeper['status'];
+  } {
     const { connected, reconnects } = this.#ports.push;
-    return { target: this.#target, failures: this.#failures, connected, reconnects };
+    const [target, failures] = [this.#target, this.#failures];
+    return { target, failures, connected, reconnects, disk: this.#keeper.status };
   }
 
   /**
@@ -153,6 +163,7 @@ export class Link {
     this.#stop.abort();
     clearTimeout(this.#hintTimer);
     this.#reporter.close();
+    this.#keeper.close();
     this.#ports.push.close();
   }
 
@@ -205,25 +216,14 @@ export class Link {
       const kept = await this.#attempt(etag, generation, () => secrets.fetch(snapshot.secrets));
       if (!kept || !(await this.#tryApply(etag, snapshot, kept.secrets))) return;
       log.info(this.#running, 'snapshot applied');
-      await this.#keep(fetched, generation, kept.sealed);
+      const { body, signature } = fetched;
+      await this.#keeper.keep(etag, generation, { snapshot: body.toString('utf8'), signature, secrets: kept.sealed });
       this.#reporter.within(0);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       if ((error as Error).cause instanceof Refusal) this.#refusal = error as Error;
       else if (this.#running) this.#reporter.within(backoffMs(this.#pullAttempt++));
       log.warn({ reason: (error as Error).message }, 'no snapshot from the control plane');
-    }
-  }
-
-  async #keep(
-    { etag, body, signature }: FetchedSnapshot,
-    generation: number,
-    secrets: SealedSecrets | undefined,
-  ): Promise<void> {
-    try {
-      await this.#ports.store.save(etag, generation, { snapshot: body.toString('utf8'), signature, secrets });
-    } catch (error) {
-      this.#ports.log.error({ reason: (error as Error).message }, 'snapshot runs, but a restart would not find it');
     }
   }
 

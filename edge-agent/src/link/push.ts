@@ -1,7 +1,15 @@
-import { PushMessage, parseWith, type Target } from '@sipfleet/contract';
+import {
+  EXCHANGE_HEADER,
+  EXCHANGE_VERSION,
+  MAX_EXCHANGE_MESSAGE,
+  PushMessage,
+  parseWith,
+  type Target,
+} from '@sipfleet/contract';
 import type { Logger } from 'pino';
 import WebSocket from 'ws';
 import { backoffMs } from './backoff.ts';
+import { type Asked, Exchanges, type SocketAnswer } from './exchanges.ts';
 
 export interface PushOptions {
   /** Base URL of the control plane, http or https. */
@@ -21,18 +29,18 @@ export interface PushOptions {
 /** A socket that was open this long shows that the control plane is well: waits begin anew. */
 const STABLE_MS = 5_000;
 const HANDSHAKE_MS = 10_000;
-/** A hint is a hundred bytes. */
-const MAX_PAYLOAD = 16_384;
 /** Between 100 and 115 minutes, so that a fleet that came together does not renew together. */
 const LIFE_MS = 115 * 60_000;
 const LIFE_SPREAD = 15 / 115;
 
-/** The WebSocket over which the control plane says that there is something new. Opens itself again for ever. */
+/** The WebSocket over which the control plane says that there is something new, and may be asked for it. Opens itself again for ever. */
 export class PushSocket {
   readonly #options: Required<PushOptions>;
   #url: URL;
   /** The one that hints come over. */
   #open: WebSocket | undefined;
+  /** Over that one; undefined: who is at its other end takes no questions. */
+  #exchanges: Exchanges | undefined;
   /** The one that is to become it. */
   #opening: WebSocket | undefined;
   #connecting = false;
@@ -64,6 +72,16 @@ export class PushSocket {
     void this.#connect();
   }
 
+  /** Another socket takes over now, under the key of now. */
+  renew(): void {
+    void this.#connect();
+  }
+
+  /** Asks over the socket that is open. Undefined: there is none that takes this question, or it was not answered; HTTP is left. */
+  async ask(asked: Asked): Promise<SocketAnswer | undefined> {
+    return this.#exchanges?.ask(asked);
+  }
+
   /** What the control plane says of its push sockets: where they are, and how its fleet is to come back to them. */
   heard({ push, spreadMs = 0 }: Pick<Target, 'push' | 'spreadMs'>): void {
     this.#spreadMs = spreadMs;
@@ -88,6 +106,7 @@ export class PushSocket {
     this.#opening?.terminate();
     this.#open?.terminate();
     this.#open = undefined;
+    this.#exchanges = undefined;
   }
 
   async #connect(): Promise<void> {
@@ -103,30 +122,36 @@ export class PushSocket {
     const socket = new WebSocket(this.#url, {
       headers: { authorization },
       handshakeTimeout: HANDSHAKE_MS,
-      maxPayload: MAX_PAYLOAD,
+      maxPayload: MAX_EXCHANGE_MESSAGE,
       perMessageDeflate: false,
     });
     this.#opening = socket;
     let reason = '';
     let stopPinging = (): void => {};
+    let exchanges: Exchanges | undefined;
+    socket.on('upgrade', ({ headers }) => {
+      if (headers[EXCHANGE_HEADER] === EXCHANGE_VERSION) exchanges = new Exchanges(socket);
+    });
     socket.on('open', () => {
       stopPinging = this.#keepAlive(socket);
-      this.#opened(socket);
+      this.#opened(socket, exchanges);
     });
-    socket.on('message', (data) => this.#take(data.toString()));
+    socket.on('message', (data) => this.#take(data.toString(), exchanges));
     socket.on('error', (error: Error & { code?: string }) => {
       reason = error.message || error.code || 'unknown error';
     });
     socket.on('close', (code) => {
       stopPinging();
+      exchanges?.lost();
       this.#ended(socket, reason || `closed with code ${code}`);
     });
   }
 
-  #opened(socket: WebSocket): void {
+  #opened(socket: WebSocket, exchanges: Exchanges | undefined): void {
     const { lifeMs, random, log, onOpen } = this.#options;
     const before = this.#open;
     this.#open = socket;
+    this.#exchanges = exchanges;
     this.#opening = undefined;
     this.#saidAway = false;
     log.info({ url: socket.url, renewed: before !== undefined }, 'push socket open');
@@ -146,6 +171,7 @@ export class PushSocket {
     if (socket === this.#opening) this.#opening = undefined;
     else {
       this.#open = undefined;
+      this.#exchanges = undefined;
       this.#lost++;
       clearTimeout(this.#renewal);
     }
@@ -162,9 +188,10 @@ export class PushSocket {
     this.#retry = setTimeout(() => void this.#connect(), wait);
   }
 
-  #take(text: string): void {
+  #take(text: string, exchanges: Exchanges | undefined): void {
     let message: PushMessage;
     try {
+      if (exchanges?.take(text)) return;
       message = parseWith(PushMessage, JSON.parse(text));
     } catch (error) {
       this.#options.log.warn({ reason: (error as Error).message }, 'push message not understood');

@@ -289,6 +289,20 @@ export const CATALOGUE = {
     labels: [],
     unit: '1',
   },
+  snapshotUnsaved: {
+    name: 'sipfleet_snapshot_unsaved',
+    type: 'gauge',
+    help: '1 while the snapshot that runs could not be written to disk: a restart without the control plane would begin with an older one. Absent where there is no control plane.',
+    labels: [],
+    unit: '1',
+  },
+  snapshotSaveFailures: {
+    name: 'sipfleet_snapshot_save_failures_total',
+    type: 'counter',
+    help: 'Tries to write the snapshot that runs to disk that failed.',
+    labels: [],
+    unit: '1',
+  },
   linkConnected: {
     name: 'sipfleet_link_connected',
     type: 'gauge',

@@ -129,7 +129,7 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
     snapshot: () => ({ applied: { generation: 3, at: 1500 }, target: 4, failures: 1 }),
     disagreements: () => [{ farm: 'pbx', backend: 'a', down: 1 }],
     signals: () => [{ farm: 'pbx', backend: 'a', signal: 'refused', count: 2 }],
-    link: () => ({ connected: true, reconnects: 2 }),
+    link: () => ({ connected: true, reconnects: 2, disk: { failures: 3, unsaved: true } }),
     calls: () => ({ farms: [farmCalls('a')], eventsLost: 0 }),
     pushes: () => [
       {

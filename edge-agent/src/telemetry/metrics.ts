@@ -26,7 +26,7 @@ export interface MetricsSource {
   /** What traffic told against backends. */
   signals(): readonly { farm: string; backend: string; signal: string; count: number }[];
   /** Undefined where there is no control plane. */
-  link(): { connected: boolean; reconnects: number } | undefined;
+  link(): { connected: boolean; reconnects: number; disk: { failures: number; unsaved: boolean } } | undefined;
   calls(): { farms: readonly FarmCalls[]; eventsLost: number };
   /** None where nothing is pushed. */
   pushes(): readonly ExporterView[];
@@ -371,6 +371,8 @@ export class AgentMetrics {
     const link = this.#source.link();
     this.#set('linkConnected', link && Number(link.connected));
     this.#fill('linkReconnects', [[{}, link?.reconnects ?? 0]]);
+    this.#set('snapshotUnsaved', link && Number(link.disk.unsaved));
+    this.#fill('snapshotSaveFailures', [[{}, link?.disk.failures ?? 0]]);
     this.#metric<Gauge>('buildInfo').set({ ...this.#build }, 1);
   }
 }
