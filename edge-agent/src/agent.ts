@@ -142,7 +142,6 @@ export class Agent {
     const redaction = redactionOf(recorder);
     const runtime: Runtime = new Runtime({
       agent,
-      delays: () => this.#metrics?.delays,
       workers: { count, mailboxes: createMailboxes(count), datapath, log, tapeBytes: recorder.recorderMemory },
       recorder: {
         ...recorderOf(recorder),

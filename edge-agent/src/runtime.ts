@@ -24,7 +24,6 @@ import {
 import { type Plan, STATE } from './plan.ts';
 import { type Secrets, TRANSPORT, type TransportName } from './ports.ts';
 import type { AgentStatus } from './telemetry/admin.ts';
-import type { Delays } from './telemetry/calls/delays.ts';
 import { type Traffic, trafficOf } from './telemetry/calls/traffic.ts';
 import { CallWatch, type WatchOptions } from './telemetry/calls/watch.ts';
 import { portTaken } from './transport/probe.ts';
@@ -41,8 +40,6 @@ export interface RuntimeOptions {
   recorder?: Omit<NonNullable<WatchOptions['recorder']>, 'tapes'>;
   /** Told which plan the data threads are about to run. */
   planned?(plan: Plan, serial: number): void;
-  /** Where the times of calls are handed in, once it is there. */
-  delays?(): Delays | undefined;
 }
 
 export interface Applied {
@@ -75,18 +72,10 @@ export class Runtime {
         options.planned?.(plan, serial);
       },
     });
-    const { delays = () => undefined } = options;
     const { recorder } = options;
     const { tapes, eventRings: rings } = this.workers;
-    const handedOn: Delays = {
-      registration: (...args) => delays()?.registration(...args),
-      sessionRequest: (...args) => delays()?.sessionRequest(...args),
-      sessionDisconnect: (...args) => delays()?.sessionDisconnect(...args),
-      sessionDuration: (...args) => delays()?.sessionDuration(...args),
-    };
     this.watch = new CallWatch({
       rings,
-      delays: handedOn,
       ...(recorder && tapes.length > 0 && { recorder: { tapes, ...recorder } }),
     });
     this.#health = new HealthSchedule({

@@ -78,12 +78,15 @@ const method = (name: (typeof METHODS)[number]): number => METHODS.indexOf(name)
 function farmCalls(...backends: string[]): FarmCalls {
   const farm = new FarmCalls('pbx', 0);
   for (const name of backends) {
-    const calls = new BackendCalls(name);
+    const calls = new BackendCalls(name, farm);
     for (const counts of [...calls.sessions, calls.registrations]) counts.fill(1);
     calls.registrationCodes.set(200, 1);
     farm.backends.set(name, calls);
   }
   for (const codes of farm.codes) codes.set(200, 1);
+  const { registration, sessionRequest, sessionDisconnect, sessionDuration } = farm.delays;
+  for (const delay of [registration, sessionRequest[0].success, sessionDisconnect, sessionDuration[1]])
+    delay.observe(0.1);
   return farm;
 }
 
@@ -143,10 +146,6 @@ test('every entry of the catalogue, and what prom-client adds, has series once t
     hep: () => ({ sent: 5, lost: { overwritten: 1, too_long: 0, send_failed: 0, busy: 0 }, open: true }),
     traces: () => ({ sent: 3, dropped: { budget: 0, queue: 0 } }),
   });
-  metrics.delays.registration('pbx', 0.1);
-  metrics.delays.sessionRequest('pbx', 'client', 'success', 0.1);
-  metrics.delays.sessionDisconnect('pbx', 0.1);
-  metrics.delays.sessionDuration('pbx', 'client', 0.1);
   metrics.probed({
     farm: 'pbx',
     backend: 'a',
@@ -303,10 +302,10 @@ test('a failed check names the phase, the backend and nothing else', async () =>
 });
 
 test('registrations by final status and backend, within a budget', async () => {
-  const calls = new BackendCalls('a');
+  const farm = new FarmCalls('pbx', 0);
+  const calls = new BackendCalls('a', farm);
   for (let code = 400; code < 420; code++) calls.registrationCodes.set(code, 2);
   calls.registrationCodes.set(0, 1);
-  const farm = new FarmCalls('pbx', 0);
   farm.backends.set('a', calls);
   const series = [...(await scrape(metricsOf({ calls: () => ({ farms: [farm], eventsLost: 0 }) })))];
   const results = series.filter(([key]) => key.startsWith('sipfleet_registration_results_total'));
@@ -317,16 +316,31 @@ test('registrations by final status and backend, within a budget', async () => {
 });
 
 test('a timed call that is kept leaves its trace with its bucket, for pushes; a scrape shows the plain histogram', async () => {
-  const metrics = metricsOf();
+  const farm = farmCalls('a');
+  const metrics = metricsOf({ calls: () => ({ farms: [farm], eventsLost: 0 }) });
   const trace = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8) };
-  metrics.delays.sessionRequest('pbx', 'client', 'success', 0.2);
-  metrics.delays.sessionRequest('pbx', 'client', 'success', 0.7, trace);
+  farm.delays.sessionRequest[0].failure.observe(40);
+  farm.delays.sessionRequest[0].success.observe(0.7, trace);
   const found: unknown[] = [];
   for await (const family of metrics.families())
     if (family.type === 'histogram' && family.name === 'sipfleet_session_request_delay_seconds')
-      found.push(...family.points.map((p) => [p.count, p.exemplars.map(({ value, labels }) => [value, labels])]));
-  expect(found).toEqual([[2, [[0.7, { trace_id: trace.traceId, span_id: trace.spanId }]]]]);
-  expect(await metrics.render()).not.toContain(trace.traceId);
+      found.push(
+        ...family.points.map((p) => [p.count, p.sum, p.exemplars.map(({ value, labels }) => [value, labels])]),
+      );
+  expect(found).toEqual([
+    [2, 0.1 + 0.7, [[0.7, { trace_id: trace.traceId, span_id: trace.spanId }]]],
+    [1, 40, []],
+  ]);
+  const scraped = await metrics.render();
+  expect(scraped).not.toContain(trace.traceId);
+  const buckets = [...scraped.matchAll(/^sipfleet_session_request_delay_seconds_bucket\{(.*)\} (\d+)$/gm)];
+  const success = buckets.filter(([, labels]) => labels?.includes('result="success"'));
+  expect(success.map(([, labels, value]) => [/le="(.*?)"/.exec(labels as string)?.[1], value])).toEqual([
+    ...['0.05'].map((le) => [le, '0']),
+    ...['0.1', '0.25', '0.5'].map((le) => [le, '1']),
+    ...['1', '1.5', '2', '3', '4', '5', '6', '8', '11', '16', '32', '+Inf'].map((le) => [le, '2']),
+  ]);
+  expect(buckets.filter(([, labels]) => labels?.includes('result="failure"')).at(-2)?.[2]).toBe('0');
 });
 
 test('two scrapes at once see the same', async () => {

@@ -1,18 +1,16 @@
 import { setImmediate as pause } from 'node:timers/promises';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, type HistogramConfiguration, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { withinBudget } from './budgets.ts';
 import { fillCalls } from './call-metrics.ts';
-import type { Delays } from './calls/delays.ts';
 import type { FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
-import { CALL_METRICS } from './catalogue-calls.ts';
+import { DelayMetric } from './delay-metric.ts';
 import { fillHep, fillPushes, fillTraces } from './delivery-metrics.ts';
 import type { HepView } from './hep/hep.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
 import { DROP_REASONS, type LISTENER_FIELDS, LOCAL_STATUSES, METHODS, REFUSALS, WORK, WORKER_STATES } from './slab.ts';
 import type { Totals } from './totals.ts';
-import type { TraceRef } from './traces/ids.ts';
 
 /** Where the values come from that are asked for at every scrape. */
 export interface MetricsSource {
@@ -91,11 +89,6 @@ function countOne(counts: Counts, labels: Labels): void {
   counts.set(key, entry);
 }
 
-/** Histograms of calls: what is kept of one can be looked at. */
-const EXEMPLARS = new Set<string>(
-  Object.values(CALL_METRICS).flatMap(({ name, type }) => (type === 'histogram' ? [name] : [])),
-);
-
 const labelsOf = (identity: Identity | undefined): Labels =>
   identity ? { agent: identity.agent, ...(identity.site === undefined ? {} : { site: identity.site }) } : {};
 
@@ -111,22 +104,17 @@ export class AgentMetrics {
   readonly #identity: Labels;
   readonly #checks: Counts = new Map();
   readonly #checkFailures: Counts = new Map();
-  /** Where calls hand in what they took, as it happens. */
-  readonly delays: Delays = {
-    registration: (farm, seconds, trace) => this.#observe('registrationDelay', { farm }, seconds, trace),
-    sessionRequest: (farm, origin, result, seconds, trace) =>
-      this.#observe('sessionDelay', { farm, origin, result }, seconds, trace),
-    sessionDisconnect: (farm, seconds, trace) => this.#observe('disconnectDelay', { farm }, seconds, trace),
-    sessionDuration: (farm, origin, seconds, trace) =>
-      this.#observe('sessionDuration', { farm, origin }, seconds, trace),
-  };
 
   constructor(source: MetricsSource, build: Build, identity?: Identity) {
     this.#source = source;
     this.#build = build;
     this.#identity = labelsOf(identity);
     this.#registry.setDefaultLabels(this.#identity);
-    for (const entry of Object.values<MetricEntry>(CATALOGUE)) this.#register(entry);
+    const delays = DelayMetric.all(() => source.calls().farms);
+    // prom-client's type leaves out that a registry asks of a metric no more than its name and `get`.
+    for (const metric of delays) this.#registry.registerMetric(metric as unknown as Gauge);
+    const own = new Set(delays.map(({ name }) => name));
+    for (const entry of Object.values<MetricEntry>(CATALOGUE)) if (!own.has(entry.name)) this.#register(entry);
     collectDefaultMetrics({ register: this.#registry });
   }
 
@@ -187,20 +175,7 @@ export class AgentMetrics {
     const config = { name: entry.name, help: entry.help, labelNames: [...entry.labels], registers: [this.#registry] };
     if (entry.type === 'counter') new Counter(config);
     else if (entry.type === 'gauge') new Gauge(config);
-    else this.#registerHistogram(entry, config);
-  }
-
-  #registerHistogram(entry: MetricEntry, config: HistogramConfiguration<string>): void {
-    const buckets = [...(entry.buckets ?? [])];
-    if (!EXEMPLARS.has(entry.name)) return void new Histogram({ ...config, buckets });
-    // prom-client wants exemplars in registries that render OpenMetrics alone. A scrape here leaves them out, a push takes them along.
-    this.#registry.registerMetric(new Histogram({ ...config, buckets, enableExemplars: true, registers: [] }));
-  }
-
-  /** `trace`: of the call that was timed; its bucket then leads there. */
-  #observe(key: MetricKey, labels: Labels, value: number, trace: TraceRef | undefined): void {
-    const exemplarLabels = trace ? { trace_id: trace.traceId, span_id: trace.spanId } : {};
-    this.#metric<Histogram>(key).observe({ labels, value, exemplarLabels });
+    else new Histogram({ ...config, buckets: [...(entry.buckets ?? [])] });
   }
 
   #metric<T>(key: MetricKey): T {

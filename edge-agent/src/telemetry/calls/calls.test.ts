@@ -3,7 +3,8 @@ import type { FarmPlan, Plan } from '../../plan.ts';
 import { METHOD, type MethodName } from '../../sip/method.ts';
 import { type CallEvent, EVENT, FLAG, LEG } from '../events.ts';
 import { Calls } from './calls.ts';
-import { REGISTRATION_COUNTS, SESSION_COUNTS } from './farms.ts';
+import type { DelayHistogram } from './delays.ts';
+import { ORIGINS, REGISTRATION_COUNTS, SESSION_COUNTS } from './farms.ts';
 import { trafficOf } from './traffic.ts';
 
 const plan = (...names: string[]): Plan =>
@@ -18,26 +19,10 @@ const sessionsOf = (p: Plan): number[] => [...new Int32Array((p.farms[0] as Farm
 let now: number;
 let calls: Calls;
 let running: Plan;
-let delays: [string, ...unknown[]][];
 
 beforeEach(() => {
   now = 10_000;
-  delays = [];
-  // What has no trace says so by leaving it out.
-  const took =
-    (kind: string) =>
-    (...args: unknown[]): void =>
-      void delays.push([kind, ...args.filter((a) => a !== undefined)]);
-  calls = new Calls(
-    {
-      registration: took('RRD'),
-      sessionRequest: took('SRD'),
-      sessionDisconnect: took('SDD'),
-      sessionDuration: took('SDT'),
-    },
-    now,
-    now + 1e9,
-  );
+  calls = new Calls(now, now + 1e9);
   running = plan('a', 'b');
   calls.use(running, 1);
 });
@@ -80,6 +65,22 @@ function pass(ms: number): void {
   }
 }
 const farm = () => calls.farms.list()[0]!;
+/** Every delay that was timed, with its sum of seconds and how often. */
+function delays(): [string, number, number][] {
+  const { registration, sessionRequest, sessionDisconnect, sessionDuration } = farm().delays;
+  const all: [string, DelayHistogram][] = [
+    ['RRD', registration],
+    ...sessionRequest.flatMap(({ success, failure }, i): [string, DelayHistogram][] => [
+      [`SRD ${ORIGINS[i]} success`, success],
+      [`SRD ${ORIGINS[i]} failure`, failure],
+    ]),
+    ...sessionDuration.map((h, i): [string, DelayHistogram] => [`SDT ${ORIGINS[i]}`, h]),
+    ['SDD', sessionDisconnect],
+  ];
+  return all
+    .map(([name, { sum, counts: c }]): [string, number, number] => [name, sum, c.reduce((a, b) => a + b)])
+    .filter(([, , times]) => times > 0);
+}
 const counts = (list: readonly string[], values: Float64Array): Record<string, number> =>
   Object.fromEntries(list.map((name, i): [string, number] => [name, values[i]!]).filter(([, n]) => n > 0));
 const sessions = (backend = 'a', origin: 0 | 1 = 0) =>
@@ -98,10 +99,10 @@ test('a call: request delay to its 180, duration from 200 to BYE, disconnect del
   pass(20);
   bye(200);
   expect(sessionsOf(running)).toEqual([0, 0]);
-  expect(delays).toEqual([
-    ['SRD', 'pbx', 'client', 'success', 0.3],
-    ['SDT', 'pbx', 'client', 60],
-    ['SDD', 'pbx', 0.02],
+  expect(delays()).toEqual([
+    ['SRD client success', 0.3, 1],
+    ['SDT client', 60, 1],
+    ['SDD', 0.02, 1],
   ]);
   expect(sessions()).toEqual({ requests: 1, established: 1, effective: 1, completed: 1 });
 });
@@ -118,7 +119,10 @@ test('every final status counts where RFC 6076 has it', () => {
     ineffective: 4,
   });
   // Not of a redirect, a challenge, or a request for payment.
-  expect(delays.map(([, , , result]) => result).sort()).toEqual([...Array(11).fill('failure'), 'success']);
+  expect(delays()).toEqual([
+    ['SRD client success', 0, 1],
+    ['SRD client failure', 0, 11],
+  ]);
   expect(Object.fromEntries(farm().codes[0])).toEqual(Object.fromEntries(statuses.map((s) => [s, 1])));
 });
 
@@ -144,7 +148,7 @@ test('silence: an INVITE without any answer fails after Timer B, one that rings 
   expect(sessions()).toEqual({ requests: 1, ineffective: 1 });
   pass(200_000);
   expect(sessions()).toEqual({ requests: 2, ineffective: 2 });
-  expect(delays).toEqual([['SRD', 'pbx', 'client', 'failure', 1]]);
+  expect(delays()).toEqual([['SRD client failure', 1, 1]]);
   expect(farm().codes[0].get(0)).toBe(2);
 });
 
@@ -162,7 +166,7 @@ test('a transaction that arrives whole counts as one that was put together', () 
   happens({ ...whole, began: now - 700, provisional: now - 500, status: 200 });
   expect(sessions('b')).toEqual({ requests: 1, established: 1, effective: 1 });
   expect(sessionsOf(running)).toEqual([0, 1]);
-  expect(delays).toEqual([['SRD', 'pbx', 'client', 'success', 0.2]]);
+  expect(delays()).toEqual([['SRD client success', 0.2, 1]]);
   happens({ ...whole, method: METHOD.BYE, flags: FLAG.inDialog, began: now, status: 200 });
   expect(sessionsOf(running)).toEqual([0, 0]);
 });
@@ -183,7 +187,7 @@ test('registration: the delay includes the challenge, which is neither success n
   const second = sent('REGISTER', { binding: 5, flags: FLAG.credentials });
   pass(50);
   second(200, 120);
-  expect(delays).toEqual([['RRD', 'pbx', 0.18]]);
+  expect(delays()).toEqual([['RRD', 0.18, 1]]);
   expect(registrations()).toEqual({ requests: 2, challenges: 1, successes: 1 });
   expect(farm().backends.get('a')!.registered).toBe(1);
   for (const status of [403, 402, 503]) sent('REGISTER', { call: status })(status);
@@ -222,9 +226,9 @@ test('a dialog that began at another agent is taken up, and its duration comes f
   expect(sessionsOf(running)).toEqual([0, 0]);
   // And one of which this agent sees nothing but the end.
   sent('BYE', { flags: FLAG.inDialog, start, call: 99 })(200);
-  expect(delays.filter(([kind]) => kind === 'SDT')).toEqual([
-    ['SDT', 'pbx', 'backend', 100],
-    ['SDT', 'pbx', 'client', 100],
+  expect(delays().filter(([kind]) => kind.startsWith('SDT'))).toEqual([
+    ['SDT client', 100, 1],
+    ['SDT backend', 100, 1],
   ]);
   expect(sessions('a', 0)).toEqual({ completed: 1 });
 });

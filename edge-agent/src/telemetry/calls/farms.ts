@@ -1,4 +1,5 @@
 import type { Plan } from '../../plan.ts';
+import { FarmDelays } from './delays.ts';
 
 /** Who began a session: a client (phone, trunk), or a backend. */
 export const ORIGINS = ['client', 'backend'] as const;
@@ -29,6 +30,7 @@ export const REGISTRATION = Object.fromEntries(REGISTRATION_COUNTS.map((name, i)
 /** A backend by its name, whatever its index is under a plan. The one of name `none` stands for requests that reached no backend. */
 export class BackendCalls {
   readonly name: string;
+  readonly farm: FarmCalls;
   /** By origin, then by {@link SESSION}. */
   readonly sessions = [new Float64Array(SESSION_COUNTS.length), new Float64Array(SESSION_COUNTS.length)] as const;
   readonly registrations = new Float64Array(REGISTRATION_COUNTS.length);
@@ -41,8 +43,9 @@ export class BackendCalls {
   /** Where the data threads read how many dialogs go on; undefined where the running plan has no such backend. */
   cell: Int32Array | undefined;
 
-  constructor(name: string) {
+  constructor(name: string, farm: FarmCalls) {
     this.name = name;
+    this.farm = farm;
   }
 
   activate(origin: Origin, by: 1 | -1): void {
@@ -58,9 +61,10 @@ export class FarmCalls {
   readonly number: number;
   readonly backends = new Map<string, BackendCalls>();
   /** Requests that reached no backend. */
-  readonly none = new BackendCalls('none');
+  readonly none = new BackendCalls('none', this);
   /** Final statuses of session requests by origin; 0: none came. */
   readonly codes = [new Map<number, number>(), new Map<number, number>()] as const;
+  readonly delays = new FarmDelays();
   /** Dialogs that were forgotten because nothing was heard of them for too long. */
   expired = 0;
 
@@ -75,13 +79,21 @@ export class FarmCalls {
   }
 }
 
+interface PlanFarm {
+  farm: FarmCalls;
+  backends: readonly BackendCalls[];
+}
+
 /** Plans whose events may still be on their way. */
 const KEPT_PLANS = 8;
 
 /** Farms and backends by name over all changes of plan, and by index for the events of each plan. */
 export class Farms {
   readonly #byName = new Map<string, FarmCalls>();
-  readonly #plans = new Map<number, { farm: FarmCalls; backends: BackendCalls[] }[]>();
+  readonly #plans = new Map<number, PlanFarm[]>();
+  /** The plan that was asked for last: thousands of events in a row are of the same. */
+  #serial = -1;
+  #plan: readonly PlanFarm[] = [];
   #numbers = 0;
 
   /** The data threads are about to run `plan`, and name it by `serial`. What it no longer names is forgotten. */
@@ -92,7 +104,7 @@ export class Farms {
       this.#byName.set(name, farm);
       const cells = new Int32Array(sessions);
       const list = backends.map((b, i) => {
-        const backend = farm.backends.get(b.name) ?? new BackendCalls(b.name);
+        const backend = farm.backends.get(b.name) ?? new BackendCalls(b.name, farm);
         backend.cell = cells.subarray(i, i + 1);
         Atomics.store(backend.cell, 0, backend.active[0] + backend.active[1]);
         return backend;
@@ -104,20 +116,28 @@ export class Farms {
     const named = new Set(plan.farms.map((f) => f.name));
     for (const name of this.#byName.keys()) if (!named.has(name)) this.#byName.delete(name);
     this.#plans.set(serial, farms);
+    this.#serial = -1;
     for (const old of this.#plans.keys()) if (this.#plans.size > KEPT_PLANS) this.#plans.delete(old);
   }
 
   farm(serial: number, index: number): FarmCalls | undefined {
-    return this.#plans.get(serial)?.[index]?.farm;
+    return this.#of(serial)[index]?.farm;
   }
 
   /** Undefined also for −1, which stands for a client. */
   backend(serial: number, farm: number, index: number): BackendCalls | undefined {
-    return this.#plans.get(serial)?.[farm]?.backends[index];
+    return index < 0 ? undefined : this.#of(serial)[farm]?.backends[index];
   }
 
   /** Those of the running plan. */
   list(): FarmCalls[] {
     return [...this.#byName.values()];
+  }
+
+  #of(serial: number): readonly PlanFarm[] {
+    if (serial === this.#serial) return this.#plan;
+    this.#serial = serial;
+    this.#plan = this.#plans.get(serial) ?? [];
+    return this.#plan;
   }
 }

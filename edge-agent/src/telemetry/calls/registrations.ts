@@ -1,69 +1,46 @@
-import { Expiry } from './expiry.ts';
 import type { BackendCalls } from './farms.ts';
-
-interface Registration {
-  key: number;
-  backend: BackendCalls;
-  /** Milliseconds on the monotonic clock. */
-  until: number;
-  ended: boolean;
-}
+import { NONE, SoftTable } from './soft-table.ts';
 
 const MOST = 1_000_000;
 
 /**
  * Bindings that backends stored, by address-of-record and Contact. Soft state: counted from what passes here. A phone that comes back with
- * another Contact counts twice until the first one expires, as it does with its registrar.
+ * another Contact counts twice until the first one expires, as it does with its registrar. Times in milliseconds on the monotonic clock.
  */
 export class RegistrationTable {
-  readonly #registrations = new Map<number, Registration>();
-  readonly #expiry: Expiry<Registration>;
+  readonly #table: SoftTable<BackendCalls>;
 
-  constructor(second: number) {
-    this.#expiry = new Expiry(second);
+  constructor(now: number) {
+    this.#table = new SoftTable(MOST, now);
   }
 
   get size(): number {
-    return this.#registrations.size;
+    return this.#table.size;
   }
 
   /** Stored, or stored again, until then. */
-  store(key: number, backend: BackendCalls, until: number): void {
-    const known = this.#registrations.get(key);
-    if (known === undefined) {
-      if (this.#registrations.size >= MOST) return;
-      const registration = { key, backend, until, ended: false };
-      this.#registrations.set(key, registration);
-      backend.registered++;
-      return this.#expiry.add(registration, until / 1000);
+  store(key: number, backend: BackendCalls, now: number, until: number): void {
+    const slot = this.#table.find(key);
+    if (slot === NONE) {
+      if (this.#table.add(key, backend, now, until)) backend.registered++;
+      return;
     }
-    if (known.backend !== backend) {
-      known.backend.registered--;
-      backend.registered++;
-      known.backend = backend;
-    }
-    // A shorter one is looked at when the longer would have been: seldom, and late by a known time.
-    if (until < known.until) this.#expiry.add(known, until / 1000);
-    known.until = until;
+    this.#table.owner(slot).registered--;
+    backend.registered++;
+    this.#table.setOwner(slot, backend);
+    this.#table.setUntil(slot, until);
   }
 
   remove(key: number): void {
-    const known = this.#registrations.get(key);
-    if (known !== undefined) this.#end(known);
+    const slot = this.#table.find(key);
+    if (slot === NONE) return;
+    this.#table.owner(slot).registered--;
+    this.#table.remove(slot);
   }
 
-  /** `now` in milliseconds. */
   advance(now: number): void {
-    this.#expiry.advance(now / 1000, (registration) => {
-      if (registration.ended) return;
-      if (registration.until > now) this.#expiry.add(registration, registration.until / 1000);
-      else this.#end(registration);
+    this.#table.sweep(now, (backend) => {
+      backend.registered--;
     });
-  }
-
-  #end(registration: Registration): void {
-    registration.ended = true;
-    registration.backend.registered--;
-    this.#registrations.delete(registration.key);
   }
 }

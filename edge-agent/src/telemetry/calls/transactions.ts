@@ -25,6 +25,12 @@ export interface Transaction {
   /** Second of the dialog's start by its token, −1: unknown. */
   dialogStart: number;
   binding: number;
+  /** The final status, 0: silence. */
+  status: number;
+  /** When it ended, on the clock of `start`. */
+  end: number;
+  /** Seconds that a registration is stored for. */
+  stored: number;
 }
 
 /** One that is put together from events. */
@@ -36,8 +42,8 @@ interface Open extends Transaction {
   ended: boolean;
 }
 
-/** What comes of it. `status`: the final one, 0: silence. `value`: seconds that a registration is stored for. */
-export type Finish = (transaction: Transaction, status: number, time: number, value: number) => void;
+/** Takes a transaction that has come to its end. The same object is filled anew for the next one: nobody may keep it. */
+export type Finish = (transaction: Transaction) => void;
 
 /** Timers B and F, and a little for those who send late. */
 const SILENCE_S = 33;
@@ -119,7 +125,10 @@ export class Transactions {
     t.failovers = event.failovers;
     t.dialogStart = event.start;
     t.binding = event.binding;
-    this.#finish(t, event.status, event.time, event.value);
+    t.status = event.status;
+    t.end = event.time;
+    t.stored = event.value;
+    this.#finish(t);
   }
 
   /** Between backends the one that is called has the work; of a request to a client the one that sent it. */
@@ -167,6 +176,9 @@ export class Transactions {
       failovers: 0,
       dialogStart: event.start,
       binding: event.binding,
+      status: 0,
+      end: 0,
+      stored: 0,
       ended: false,
     };
     this.#open.set(key, transaction);
@@ -186,12 +198,15 @@ export class Transactions {
     if (transaction) this.#end(transaction, event.status, event.time, 0);
   }
 
-  #end(transaction: Open, status: number, time: number, value: number): void {
+  #end(transaction: Open, status: number, time: number, stored: number): void {
     transaction.ended = true;
     this.#open.delete(transaction.key);
     for (const attempt of transaction.branches) this.#attempts.delete(attempt);
     this.#ended.add(transaction.key);
-    this.#finish(transaction, status, time, value);
+    transaction.status = status;
+    transaction.end = time;
+    transaction.stored = stored;
+    this.#finish(transaction);
   }
 }
 

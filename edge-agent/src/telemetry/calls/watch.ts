@@ -1,17 +1,16 @@
 import type { Plan } from '../../plan.ts';
-import { EventRings, monotonic } from '../events.ts';
+import { type CallEvent, EventRings, monotonic } from '../events.ts';
 import { FlightRecorder, type RecorderOptions } from '../recorder/flight-recorder.ts';
 import { type JudgeOptions, judge } from '../recorder/judge.ts';
 import { Calls } from './calls.ts';
-import type { Delays } from './delays.ts';
 
-/** How often rings and tapes are read. */
-const DRAIN_MS = 20;
+/** How often rings and tapes are read while calls come and go, and at the least: to wake up for nothing costs an idle agent more than all else. */
+const BUSY_MS = 20;
+const IDLE_MS = 160;
 
 export interface WatchOptions {
   /** Of the data threads. */
   rings: readonly SharedArrayBuffer[];
-  delays: Delays;
   /** Left out: nothing is recorded. */
   recorder?: { tapes: readonly SharedArrayBuffer[] } & JudgeOptions & Omit<RecorderOptions, 'epoch'>;
 }
@@ -21,21 +20,21 @@ export class CallWatch {
   readonly calls: Calls;
   readonly recorder: FlightRecorder | undefined;
   readonly #rings: EventRings;
-  readonly #timer: NodeJS.Timeout;
+  readonly #handle = (event: CallEvent): void => this.calls.handle(event);
+  #timer: NodeJS.Timeout | undefined;
+  #waitMs = BUSY_MS;
 
-  constructor({ rings, delays, recorder }: WatchOptions) {
+  constructor({ rings, recorder }: WatchOptions) {
     const now = monotonic();
     const wall = Date.now();
     this.#rings = new EventRings(rings);
     this.recorder = recorder && new FlightRecorder(recorder.tapes, { ...recorder, epoch: wall - now });
-    this.calls = new Calls(delays, now, wall, (transaction, status, time) => {
-      if (!recorder || !this.recorder) return undefined;
-      const reasons = judge(transaction, status, time, recorder);
-      return this.recorder.keep(transaction, status, time, reasons);
-    });
-    this.#timer = setInterval(() => this.drain(), DRAIN_MS);
-    // What is left when everything else has ended is not worth waiting for.
-    this.#timer.unref();
+    this.calls = new Calls(
+      now,
+      wall,
+      (transaction) => recorder && this.recorder?.keep(transaction, judge(transaction, recorder)),
+    );
+    this.#wait();
   }
 
   /** Events that found no room in a ring. */
@@ -49,15 +48,24 @@ export class CallWatch {
     this.recorder?.use(plan, serial);
   }
 
-  /** Takes up what has happened until now. */
-  drain(): void {
+  /** Takes up what has happened until now. Returns how many events that were. */
+  drain(): number {
     // First what came, then what did not come: else a thread that was busy would see timeouts where there were none.
-    this.#rings.drain((event) => this.calls.handle(event));
+    const taken = this.#rings.drain(this.#handle);
     this.calls.advance(monotonic(), Date.now());
     this.recorder?.collect(monotonic());
+    return taken;
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
+  }
+
+  #wait(): void {
+    // What is left when everything else has ended is not worth waiting for.
+    this.#timer = setTimeout(() => {
+      this.#waitMs = this.drain() > 0 ? BUSY_MS : Math.min(this.#waitMs * 2, IDLE_MS);
+      this.#wait();
+    }, this.#waitMs).unref();
   }
 }

@@ -75,20 +75,24 @@ function passes(first: string, call: number, remote: Endpoint, sent = false, wor
   writer.sent(remote, { count: 1, bytes: [bytes], start: range(0), end: range(bytes.length), length: bytes.length }, 0);
 }
 
+const farm = new FarmCalls('pbx', 0);
 const transaction = (call: number, more: Partial<Transaction> = {}): Transaction => ({
   attempts: 1,
   method: METHOD.INVITE,
   call,
   leg: 0,
   flags: 0,
-  farm: new FarmCalls('pbx', 0),
-  backend: new FarmCalls('pbx', 0).none,
+  farm,
+  backend: farm.none,
   start: now,
   provisional: 0,
   sent: 1,
   failovers: 0,
   dialogStart: -1,
   binding: 0,
+  status: 200,
+  end: now,
+  stored: 0,
   ...more,
 });
 
@@ -106,7 +110,7 @@ test('a call that failed over is kept as it was, from all tapes, in order; what 
   const r = recorder();
   failover(77);
   passes(INVITE, 78, PHONE);
-  const trace = r.keep(transaction(77), 200, now, ['failover']);
+  const trace = r.keep(transaction(77, { status: 200 }), ['failover']);
   expect(trace).toMatchObject({
     traceId: expect.stringMatching(/^[0-9a-f]{32}$/),
     spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
@@ -151,13 +155,13 @@ kept    failover    INVITE 200
 test('a further reason for a call that has come to rest adds what is new, once', () => {
   const r = recorder();
   failover(5);
-  r.keep(transaction(5), 200, now, ['failover']);
+  r.keep(transaction(5, { status: 200 }), ['failover']);
   r.collect(now);
   r.collect(now + 6000);
   now += 60_000;
   passes('BYE sip:clyde@10.0.0.12 SIP/2.0', 5, PHONE, false, 0, 'BYE');
   now += 33_000;
-  r.keep(transaction(5, { method: METHOD.BYE }), 0, now, ['no_bye_answer']);
+  r.keep(transaction(5, { method: METHOD.BYE, status: 0 }), ['no_bye_answer']);
   r.collect(now);
   const [call] = r.list();
   expect(call!.messages).toHaveLength(7);
@@ -168,20 +172,20 @@ test('memory is bounded: the oldest calls go, in number and in bytes; one call k
   const r = recorder({ calls: 3 });
   for (let call = 1; call <= 5; call++) {
     passes(INVITE, call, PHONE);
-    r.keep(transaction(call), 500, now, ['failed']);
+    r.keep(transaction(call, { status: 500 }), ['failed']);
     r.collect(now);
   }
   expect(r.list().map((c) => c.callId)).toEqual(['c5@phone', 'c4@phone', 'c3@phone']);
   const small = recorder({ bytes: 1000 });
   for (let call = 11; call <= 20; call++) {
     passes(INVITE, call, PHONE);
-    small.keep(transaction(call), 500, now, ['failed']);
+    small.keep(transaction(call, { status: 500 }), ['failed']);
     small.collect(now);
     expect(small.bytes).toBeLessThanOrEqual(1000);
   }
   expect(small.list().length).toBeGreaterThan(1);
   for (let i = 0; i < 250; i++) passes(INVITE, 30, PHONE);
-  r.keep(transaction(30), 500, now, ['failed']);
+  r.keep(transaction(30, { status: 500 }), ['failed']);
   r.collect(now);
   expect(r.find('c30@phone')).toMatchObject({ omitted: 50 });
 });
@@ -190,7 +194,7 @@ test('a budget per second, and a quarter of it for registrations, which scanners
   const r = recorder({ perSecond: 8, calls: 100 });
   const kept = (first: number, method: MethodName) =>
     Array.from({ length: 20 }, (_, i) =>
-      r.keep(transaction(first + i, { method: METHOD[method] }), 500, now, ['failed']),
+      r.keep(transaction(first + i, { method: METHOD[method], status: 500 }), ['failed']),
     ).filter(Boolean).length;
   expect(kept(100, 'REGISTER')).toBe(2);
   expect(kept(200, 'INVITE')).toBe(8);
@@ -213,17 +217,16 @@ test.each<[string, Partial<Transaction>, number, Reason[]]>([
   ['late progress', { start: 94_000 }, 200, ['slow']],
   ['a long ringing that began soon', { start: 80_000, provisional: 81_000 }, 200, []],
 ])('what makes a call worth keeping: %s', (_name, more, status, reasons) => {
-  expect(judge(transaction(9999, { start: 99_000, ...more }), status, 100_000, { slowAfter: 5, sampled: 0.5 })).toEqual(
-    reasons,
-  );
+  const ended = transaction(0xffff_ffff, { start: 99_000, status, end: 100_000, ...more });
+  expect(judge(ended, { slowAfter: 5, sampled: 0.5 })).toEqual(reasons);
 });
 
 test('the sample of ordinary calls is by their hash, alike on every agent, and has the size asked for', () => {
   const sampled = (share: number) =>
-    Array.from({ length: 10_000 }, (_, i) => i * 7919).filter(
-      (call) => judge(transaction(call, { start: 0 }), 200, 1, { slowAfter: 5, sampled: share }).length > 0,
+    Array.from({ length: 10_000 }, (_, i) => 2 ** 50 + Math.floor((i / 10_000) * 2 ** 32)).filter(
+      (call) => judge(transaction(call), { slowAfter: 5, sampled: share }).length > 0,
     );
   expect(sampled(0)).toEqual([]);
-  expect(sampled(0.1)).toHaveLength(1000);
+  expect(sampled(0.25)).toHaveLength(2500);
   expect(sampled(1)).toHaveLength(10_000);
 });

@@ -56,6 +56,8 @@ export class FlightRecorder {
   /** Those that are added to, and until when (the tapes' clock). */
   readonly #open = new Map<number, number>();
   readonly #fresh = new Set<number>();
+  /** Those that got messages since they were sorted. */
+  readonly #grown = new Set<KeptCall>();
   #bytes = 0;
   #second = 0;
   #spent = { calls: 0, registrations: 0 };
@@ -79,19 +81,19 @@ export class FlightRecorder {
     for (const old of this.#plans.keys()) if (this.#plans.size > 8) this.#plans.delete(old);
   }
 
-  /** A transaction ended in a way that makes its call worth keeping. Returns its trace where it is kept; undefined where it is not. */
-  keep(t: Transaction, status: number, time: number, reasons: readonly Reason[]): TraceRef | undefined {
+  /** A transaction ended, in a way that makes its call worth keeping, or not. Returns the call's trace where it is kept. */
+  keep(t: Transaction, reasons: readonly Reason[]): TraceRef | undefined {
     const known = this.#calls.get(t.call);
-    const result = `${METHODS[t.method]} ${status === 0 ? 'none' : status}`;
+    if (known === undefined && reasons.length === 0) return undefined;
+    const result = `${METHODS[t.method]} ${t.status === 0 ? 'none' : t.status}`;
     if (known !== undefined) {
       for (const reason of reasons) if (!known.reasons.includes(reason)) known.reasons.push(reason);
       known.results.push(result);
       if (!this.#open.has(t.call)) this.#fresh.add(t.call);
-      this.#open.set(t.call, time + REST_MS);
+      this.#open.set(t.call, t.end + REST_MS);
       return known;
     }
-    if (reasons.length === 0) return undefined;
-    if (!this.#afford(t, time)) {
+    if (!this.#afford(t)) {
       this.refused++;
       return undefined;
     }
@@ -107,13 +109,13 @@ export class FlightRecorder {
       reasons: [...reasons],
       results: [result],
       startedAt: this.#wall(t.start),
-      updatedAt: this.#wall(time),
+      updatedAt: this.#wall(t.end),
       messages: [],
       bytes: 0,
       omitted: 0,
     });
     this.#fresh.add(t.call);
-    this.#open.set(t.call, time + REST_MS);
+    this.#open.set(t.call, t.end + REST_MS);
     return trace;
   }
 
@@ -152,8 +154,8 @@ export class FlightRecorder {
     return this.#bytes;
   }
 
-  #afford(t: Transaction, time: number): boolean {
-    const second = Math.floor(time / 1000);
+  #afford(t: Transaction): boolean {
+    const second = Math.floor(t.end / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#spent = { calls: 0, registrations: 0 };
@@ -188,6 +190,7 @@ export class FlightRecorder {
     };
     if (!message.sent && begins(message)) message.decision = this.#options.decide?.(record, bytes, at);
     call.messages.push(message);
+    this.#grown.add(call);
     call.callId ||= headerOf(message, 'call-id', 'i') ?? '';
     call.bytes += message.bytes.length;
     this.#bytes += message.bytes.length;
@@ -197,7 +200,8 @@ export class FlightRecorder {
 
   /** Messages of one call come from several tapes. */
   #sort(): void {
-    for (const call of this.#open.keys()) this.#calls.get(call)?.messages.sort((a, b) => a.at - b.at);
+    for (const call of this.#grown) call.messages.sort((a, b) => a.at - b.at);
+    this.#grown.clear();
   }
 
   #rest(call: number): void {
