@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { newCallId, newTag } from './identifiers.ts';
 import { hostPort } from './probe.ts';
 
 /** A response, as far as a probe has to know it. */
@@ -26,9 +26,9 @@ export function optionsRequest(
       `OPTIONS ${uri} SIP/2.0`,
       `Via: SIP/2.0/${to.transport.toUpperCase()} ${own};rport;branch=${branch}`,
       'Max-Forwards: 70',
-      `From: <sip:sipfleet@${own}>;tag=${randomBytes(6).toString('hex')}`,
+      `From: <sip:sipfleet@${own}>;tag=${newTag()}`,
       `To: <${uri}>`,
-      `Call-ID: ${randomBytes(12).toString('hex')}`,
+      `Call-ID: ${newCallId()}`,
       'CSeq: 1 OPTIONS',
       `Contact: <sip:sipfleet@${own}${parameter}>`,
       'Accept: application/sdp',

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
 import net from 'node:net';
 import tls from 'node:tls';
 import { acceptsCode } from '@sipfleet/contract';
 import type { ProbeTap } from '../ports.ts';
+import { newBranch } from './identifiers.ts';
 import { type Answer, isIPv6, OPTIONS_LIMIT, optionsRequest, readAnswer, StreamAnswers } from './options-message.ts';
 import { describe, inSeconds, type ProbeOutcome, type ProbeTarget } from './probe.ts';
 
@@ -159,6 +159,3 @@ function tlsOptions({ tls: options, address }: ProbeTarget): tls.ConnectionOptio
       : { servername: serverName }),
   };
 }
-
-/** RFC 3261 §8.1.1.7: begins with the magic cookie and is unique to this request. */
-const newBranch = (): string => `z9hG4bK${randomBytes(12).toString('hex')}`;

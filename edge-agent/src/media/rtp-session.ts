@@ -12,9 +12,9 @@ const PORT_TRIES = 8;
 /** One end of an audio stream on a socket of its own. */
 export class RtpSession {
   readonly #socket: Socket;
-  readonly #ssrc = randomBytes(4).readUInt32BE();
-  #sequence = randomBytes(2).readUInt16BE();
-  #timestamp = randomBytes(4).readUInt32BE();
+  readonly #ssrc: number;
+  #sequence: number;
+  #timestamp: number;
   #remote: { address: string; port: number } | undefined;
   #codec: Codec = PCMU;
   #sent = 0;
@@ -27,6 +27,11 @@ export class RtpSession {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    // RFC 3550 §5.1: all three begin at random.
+    const random = randomBytes(10);
+    this.#ssrc = random.readUInt32BE();
+    this.#timestamp = random.readUInt32BE(4);
+    this.#sequence = random.readUInt16BE(8);
     socket.on('message', (bytes) => this.#take(bytes));
     // An error of one datagram (a port unreachable, an address out of reach) shows as packets that do not come back.
     socket.on('error', () => {});

@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { hostText, SipMessage } from '../../sip/text-message.ts';
+import { newBranch } from '../identifiers.ts';
 import { Authenticator } from './authentication.ts';
 import type { Channel, ChannelEvents, ChannelSettings } from './channel.ts';
 import { openStream } from './channel-stream.ts';
@@ -118,9 +118,8 @@ export class UserAgent {
   /** Via with a fresh branch on top, Contact, credentials, and who we are. */
   stamp(message: SipMessage): SipMessage {
     const { transport, local } = this.#channel;
-    const branch = `z9hG4bK${randomBytes(12).toString('hex')}`;
     const sentBy = `${hostText(local.address)}:${local.port}`;
-    message.prepend('Via', `SIP/2.0/${transport.toUpperCase()} ${sentBy};rport;branch=${branch}`);
+    message.prepend('Via', `SIP/2.0/${transport.toUpperCase()} ${sentBy};rport;branch=${newBranch()}`);
     if (message.method === 'INVITE') {
       message.set('Contact', [this.contact]);
       message.set('Allow', [ALLOW]);

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { answerChallenge, type DigestChallenge, formatCredentials, parseChallenges } from '../../sip/digest.ts';
 import type { SipMessage } from '../../sip/text-message.ts';
+import { randomHex } from '../identifiers.ts';
 import { ProbeFault } from './fault.ts';
 
 /** RFC 3261 §22: who asks with what, and where the answer stands. */
@@ -38,7 +38,7 @@ export class Authenticator {
     const values = new Map<Field, string[]>();
     for (const known of this.#known.values()) {
       const about = { method: request.method, uri: request.uri };
-      const client = { cnonce: randomBytes(8).toString('hex'), nc: ++known.count };
+      const client = { cnonce: randomHex(8), nc: ++known.count };
       const answer = answerChallenge(known.challenge, this.#credentials, about, client);
       if (answer) values.set(known.field, [...(values.get(known.field) ?? []), formatCredentials(answer)]);
     }

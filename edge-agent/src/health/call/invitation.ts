@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { SipMessage } from '../../sip/text-message.ts';
+import { newCallId, newTag } from '../identifiers.ts';
 import type { UserAgent } from './agent.ts';
 import { Authenticator } from './authentication.ts';
 import { Dialog, MAX_FORWARDS } from './dialog.ts';
@@ -39,8 +39,8 @@ export interface Answered {
 export class Invitation {
   readonly #agent: UserAgent;
   readonly #target: CallTarget;
-  readonly #callId = randomBytes(12).toString('hex');
-  readonly #tag = randomBytes(6).toString('hex');
+  readonly #callId = newCallId();
+  readonly #tag = newTag();
   /** Early and confirmed dialogs by remote tag. */
   readonly #dialogs = new Map<string, Dialog>();
   readonly #confirmed = new Set<Dialog>();

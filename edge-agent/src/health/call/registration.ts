@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { hostText, SipMessage } from '../../sip/text-message.ts';
+import { newCallId, newTag } from '../identifiers.ts';
 import type { UserAgent } from './agent.ts';
 import { MAX_FORWARDS } from './dialog.ts';
 import { ProbeFault } from './fault.ts';
@@ -10,8 +10,8 @@ export class Registration {
   readonly #agent: UserAgent;
   readonly #domain: string;
   readonly #aor: string;
-  readonly #callId = randomBytes(12).toString('hex');
-  readonly #tag = randomBytes(6).toString('hex');
+  readonly #callId = newCallId();
+  readonly #tag = newTag();
   #sequence = 0;
   #expires: number;
   /** The registrar may hold our binding: it said so, or it never answered. */
