@@ -121,14 +121,15 @@ export class Exporter {
     }
   }
 
-  /** Sends what waits until it is through, the receiver fails, or the next collection is due. */
+  /** Sends what waits until it is through, the receiver fails, or the next collection is due; one at least, or a slow disk would let nothing through. */
   async #drain(until: number): Promise<void> {
     const { spool, clock } = this.#options;
-    while (!this.#stop.signal.aborted && clock.now() >= this.#retryAt && clock.now() < until) {
+    do {
+      if (this.#stop.signal.aborted || clock.now() < this.#retryAt) return;
       const batch = await spool.peek();
       if (!batch || !(await this.#send(batch, this.#stop.signal))) return;
       await spool.shift();
-    }
+    } while (clock.now() < until);
   }
 
   /** False: it should be tried again. */
