@@ -246,6 +246,18 @@ const agents: Alert[] = [
     summary: 'Agent {{ $labels.agent }} in {{ $labels.site }} cannot deliver its metrics by {{ $labels.exporter }}',
     dashboard: AGENT,
   },
+  {
+    name: 'SipfleetHepLost',
+    severity: 'warning',
+    // A tape holds messages back for seconds to hours: what is lost for so long was not for a moment's want of CPU.
+    expr:
+      'sum by (site, agent) (rate(sipfleet_hep_messages_lost_total[5m])) / (sum by (site, agent) (rate(sipfleet_hep_messages_sent_total[5m]))' +
+      ' + sum by (site, agent) (rate(sipfleet_hep_messages_lost_total[5m])) > 0) > 0.01',
+    holds: '10m',
+    summary:
+      '{{ $value | humanizePercentage }} of the messages of agent {{ $labels.agent }} in {{ $labels.site }} do not reach the HEP server: ladders there have holes',
+    dashboard: AGENT,
+  },
 ];
 
 const others: Alert[] = [

@@ -150,6 +150,19 @@ export const backend: Page = {
           ],
         }),
         series({
+          title: 'Requests too large for a datagram',
+          description:
+            'Above tcpAbove, by how they went: tcp, or udp because the PBX refused TCP within the last minute. Empty where no backend has tcpAbove or none was so large.',
+          width: 12,
+          unit: 'reqps',
+          queries: [
+            [
+              `sum by (farm, backend, transport) (rate(sipfleet_large_requests_total${here()}[5m]))`,
+              '{{farm}} {{backend}} over {{transport}}',
+            ],
+          ],
+        }),
+        series({
           title: 'Calls up and registrations',
           description: 'As the agents saw them.',
           width: 12,

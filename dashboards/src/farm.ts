@@ -166,6 +166,19 @@ export const farm: Page = {
             ],
           ],
         }),
+        series({
+          title: 'Messages above 1,300 bytes',
+          description:
+            'Sent, by listener. By UDP such a message may travel in fragments, which firewalls and phones like to lose: calls with much SDP fail and others do not. Backends have tcpAbove against it.',
+          width: 12,
+          unit: 'pps',
+          queries: [
+            [
+              `sum by (farm, listener, transport) (rate(sipfleet_large_messages_sent_total${here()}[5m]))`,
+              '{{farm}} {{transport}} {{listener}}',
+            ],
+          ],
+        }),
         statistic({
           title: 'First certificate to expire',
           description: 'Time until the first certificate of a TLS or WSS listener expires. None: no such listener.',

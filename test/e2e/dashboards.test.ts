@@ -142,7 +142,8 @@ function farms({ ports, pbxs, picky }: Fleet, description: string): string {
         { transport: 'tcp', port: ports.sip },
         { transport: 'tls', port: ports.tls, certificate: 'cert' },
       ],
-      backends: Object.entries(pbxs).map(([name, at]) => ({ name, address: A, port: at })),
+      // An INVITE with its description is larger, and nobody takes TCP there.
+      backends: Object.entries(pbxs).map(([name, at]) => ({ name, address: A, port: at, tcpAbove: 500 })),
       checks: [
         PING,
         { name: 'dummy', type: 'call', command: dummy, interval: '10s', timeout: '3s', fall: 10, agents: 2 },
@@ -271,6 +272,7 @@ test.skipIf(missingPeers().includes('prometheus'))(
       'sipfleet_backend_disagreeing_agents > 0',
       'changes(sipfleet_snapshot_generation[1m]) > 0',
       'increase(sipfleet_failovers_total[1m]) > 0',
+      'rate(sipfleet_large_requests_total[5m]) > 0',
     ])
       await seen(rare);
     stop.abort();

@@ -244,6 +244,21 @@ const CASES: Case[] = [
     summary: 'Agent a in milan cannot deliver its metrics by otlp',
   },
   {
+    alert: 'SipfleetHepLost',
+    input: {
+      'sipfleet_hep_messages_sent_total{site="milan",agent="a"}': '0+900x20',
+      'sipfleet_hep_messages_lost_total{site="milan",agent="a",reason="overwritten"}': '0+80x20',
+      'sipfleet_hep_messages_lost_total{site="milan",agent="a",reason="busy"}': '0+20x20',
+      // Nothing to send, nothing lost; and next to nothing lost.
+      'sipfleet_hep_messages_sent_total{site="milan",agent="b"}': '7x20',
+      'sipfleet_hep_messages_lost_total{site="milan",agent="b",reason="overwritten"}': '7x20',
+      'sipfleet_hep_messages_sent_total{site="milan",agent="c"}': '0+900x20',
+      'sipfleet_hep_messages_lost_total{site="milan",agent="c",reason="overwritten"}': '0+1x20',
+    },
+    labels: AGENT,
+    summary: '10% of the messages of agent a in milan do not reach the HEP server: ladders there have holes',
+  },
+  {
     alert: 'SipfleetForgedTokens',
     input: { 'sipfleet_dropped_messages_total{site="milan",agent="a",reason="forged_token"}': '0+600x20' },
     labels: { site: 'milan', reason: 'forged_token' },
