@@ -1,16 +1,21 @@
 import { createServer } from 'node:http';
 
 /**
- * Takes pushed metrics, after a while: until then everything is answered with 503.
+ * Takes pushed metrics and traces, after a while. Until then a third of the time each: nobody listens; somebody takes connections and says nothing;
+ * everything is answered with 503.
  *
  *   node test/soak/receiver.ts PORT SECONDS
  */
 const [port, seconds] = process.argv.slice(2).map(Number) as [number, number];
-const opensAt = performance.now() + seconds * 1000;
+const started = performance.now();
+const thirdsGone = (): number => Math.floor((performance.now() - started) / 1000 / (seconds / 3));
 
-createServer((request, response) => {
+const server = createServer((request, response) => {
   request.resume().on('end', () => {
-    response.statusCode = performance.now() < opensAt ? 503 : 200;
+    if (thirdsGone() < 2) return;
+    response.statusCode = thirdsGone() < 3 ? 503 : 200;
     response.end();
   });
-}).listen(port, '127.0.0.1', () => console.log('receiver listens'));
+});
+setTimeout(() => server.listen(port, '127.0.0.1'), (seconds / 3) * 1000);
+console.log('the receiver is away');

@@ -8,15 +8,16 @@ import { createTopology } from '../netns/topology.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
 
 const USAGE = `npm run soak -- [options]
-Calls through an agent on a network that loses 2 %, doubles and reorders; fails if one is lost or the agent's memory grows.
+Calls through an agent on a network that loses 2 %, doubles and reorders; fails if one is lost or the agent's memory grows. The agent pushes metrics (OTLP,
+remote write) and traces; at first nobody takes them, and none of them may be lost.
 
   --minutes N   how long, default 10
   --rate N      calls per second, default 200
   --workers N   data threads of the agent, default 1
-  --exporter-down N   for so many minutes nobody takes the metrics that the agent pushes; fails if any of them is lost
+  --exporter-down N   minutes without a receiver for what is pushed: gone, silent, then answering 503; default a third of all, 0: nothing is pushed
   --help
 
-Example: npm run soak -- --minutes 60 --rate 100 --workers 2
+Example: npm run soak -- --minutes 75 --exporter-down 60 --rate 100 --workers 2
 Needs root on Linux, and SIPp and the other peers of the tests (npm test installs them).`;
 
 /** What a heap may breathe over ten minutes; a leak of a transaction would be far above at any rate. */
@@ -36,29 +37,51 @@ function positive(name: string, text: string): number {
   return value;
 }
 
+/** Seconds, of all. What waited needs a while to arrive. */
+function outage(text: string | undefined, seconds: number): number {
+  if (text === undefined) return Math.round(seconds / 3);
+  const down = Math.round(Number(text) * 60);
+  if (!(down === 0 || (down >= 30 && down + 60 <= seconds)))
+    throw new Error(`--exporter-down: found "${text}", allowed is 0, or from 0.5 to a minute less than --minutes`);
+  return down;
+}
+
 /** In the agent's own network. */
 const RECEIVER_PORT = 4318;
 const PUSH_SECONDS = 15;
 
-/** Somebody who takes no metrics for a while, and what the agent needs to push to them. */
+const EXPORTERS = ['otlp', 'remote-write', 'otlp-traces'] as const;
+
+/** Somebody who takes nothing for a while, and what the agent needs to push to them. */
 async function startReceiver(stage: Stage, seconds: number): Promise<readonly string[]> {
   const script = join(import.meta.dirname, 'receiver.ts');
   const receiver = stage.net.agentA.spawn(process.execPath, [script, String(RECEIVER_PORT), String(seconds)]);
-  await receiver.sees(/receiver listens/);
-  return ['--otlp-metrics', `http://127.0.0.1:${RECEIVER_PORT}/v1/metrics`, '--push-interval', `${PUSH_SECONDS}s`];
+  await receiver.sees(/the receiver is away/);
+  const url = `http://127.0.0.1:${RECEIVER_PORT}`;
+  const pushes = ['--otlp-metrics', `${url}/v1/metrics`, '--remote-write', `${url}/write`];
+  return [...pushes, '--otlp-traces', `${url}/v1/traces`, '--push-interval', `${PUSH_SECONDS}s`];
 }
 
 /** Everything that waited has arrived. */
 async function checkPushes(agent: Agent): Promise<void> {
-  const metric = (name: string, ...labels: string[]) => agent.metric(`sipfleet_push_${name}`, ...labels);
+  const metric = (name: string, ...labels: string[]) => agent.metric(`sipfleet_${name}`, ...labels);
   // What came last may wait for its turn.
-  for (let i = 0; i < 60 && (await metric('spool_bytes')) > 0; i++) await sleep(1000);
-  const taken = await metric('requests_total', 'result="taken"');
-  const later = await metric('requests_total', 'result="later"');
-  const lost = await metric('dropped_samples_total');
-  const waits = await metric('spool_bytes');
-  console.log(`pushes: ${taken} taken, ${later} to be sent again, ${lost} samples lost, ${waits} bytes wait`);
-  if (later === 0 || taken === 0 || lost > 0 || waits > 0) throw new Error('metrics did not arrive after the outage');
+  for (let i = 0; i < 60 && (await metric('push_spool_bytes')) > 0; i++) await sleep(1000);
+  const faults: string[] = [];
+  for (const name of EXPORTERS) {
+    const own = `exporter="${name}"`;
+    const taken = await metric('push_requests_total', own, 'result="taken"');
+    const later = await metric('push_requests_total', own, 'result="later"');
+    const lost = await metric('push_dropped_samples_total', own);
+    const waits = await metric('push_spool_bytes', own);
+    console.log(`${name}: ${taken} taken, ${later} to be sent again, ${lost} samples lost, ${waits} bytes wait`);
+    if (later === 0 || taken === 0 || lost > 0 || waits > 0) faults.push(name);
+  }
+  const spans = await metric('trace_spans_total');
+  const without = await metric('trace_spans_dropped_total', 'reason="queue"');
+  console.log(`${spans} spans, ${without} of them without room`);
+  if (spans === 0 || without > 0) faults.push('spans');
+  if (faults.length > 0) throw new Error(`did not arrive after the outage: ${faults.join(', ')}`);
 }
 
 async function main(): Promise<void> {
@@ -68,10 +91,7 @@ async function main(): Promise<void> {
     throw new Error('the soak needs root on Linux and the peers of the tests: run npm test first');
   const seconds = Math.round(positive('minutes', values.minutes) * 60);
   const rate = positive('rate', values.rate);
-  const down = values['exporter-down'];
-  const downSeconds = down === undefined ? undefined : Math.round(positive('exporter-down', down) * 60);
-  if (downSeconds !== undefined && downSeconds + 60 > seconds)
-    throw new Error(`--exporter-down: found "${down}", allowed is at least a minute less than --minutes`);
+  const downSeconds = outage(values['exporter-down'], seconds);
   const stage = new Stage(await createTopology());
   let shown = 0;
   const progress = (passed: number) => {
@@ -80,7 +100,7 @@ async function main(): Promise<void> {
     console.error(`${Math.round(passed)} of ${seconds} s`);
   };
   try {
-    const more = downSeconds === undefined ? [] : await startReceiver(stage, downSeconds);
+    const more = downSeconds === 0 ? [] : await startReceiver(stage, downSeconds);
     const { calls, memory, agent } = await callsOnBadNetwork(stage, {
       more,
       workers: positive('workers', values.workers),
@@ -93,7 +113,7 @@ async function main(): Promise<void> {
       `${calls.successful} calls, ${calls.failed} lost, ${calls.retransmissions} retransmissions by the callers`,
     );
     console.log(`memory of the agent by quarter: ${megabytes.join(', ')} MiB`);
-    if (downSeconds !== undefined) await checkPushes(agent);
+    if (downSeconds > 0) await checkPushes(agent);
     if (calls.failed > 0 || calls.successful !== rate * seconds) throw new Error('calls were lost');
     if (memory[3] > memory[1] + BREATHING_BYTES) throw new Error('the memory of the agent grew');
   } finally {
