@@ -313,7 +313,7 @@ test.skipIf(missingPeers().includes('prometheus'))(
     // The agent that pushes is there like the one that is scraped, and its site with it.
     for (const agent of ['local', 'second'])
       expect(await prometheus.series(`sipfleet_build_info{agent="${agent}",site="milan"}`)).toHaveLength(1);
-    expect(collector.requests()).toBeGreaterThan(5);
+    await expect.poll(() => collector.requests(), { timeout: 60_000 }).toBeGreaterThan(5);
     expect(await prometheus.series('sum(sipfleet_push_requests_total{result="refused"}) > 0')).toEqual([]);
     // No audio: the panel names the backend, and the phase.
     const failing = await prometheus.series(
