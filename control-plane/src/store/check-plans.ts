@@ -60,7 +60,7 @@ interface Derived {
 
 /** What is remembered of a site: reports of its agents, and what follows from them as long as nothing changes. */
 interface SiteView {
-  readonly readAt: number;
+  readAt: number;
   readonly agents: Map<string, SiteAgent>;
   /** Reports since then say something new. */
   news: boolean;
@@ -100,19 +100,19 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
     return buildCheckPlan(specsOf(await current.configuration()), agents, isAlive);
   }
 
-  async function read(site: string): Promise<SiteView> {
+  /** @param before what was read last: as long as nobody else heard an agent of the site, it still holds, and all that follows from it */
+  async function read(site: string, before: SiteView | undefined): Promise<SiteView> {
     const readAt = now();
-    return {
-      readAt,
-      news: false,
-      agents: new Map((await store.agentsAt(site)).map((agent) => [agent.agentId, agent])),
-    };
+    const there = await store.agentsAt(site, before?.agents);
+    if (before?.agents.size === there.length && there.every((agent) => before.agents.get(agent.agentId) === agent))
+      return Object.assign(before, { readAt });
+    return { readAt, news: false, agents: new Map(there.map((agent) => [agent.agentId, agent])) };
   }
 
   async function viewOf(site: string): Promise<SiteView> {
     const known = await views.get(site);
     if (known !== undefined && now() - known.readAt < REMEMBER_MS && now() >= known.readAt) return known;
-    const reading = read(site);
+    const reading = read(site, known);
     views.set(site, reading);
     reading.catch(() => views.delete(site));
     return reading;

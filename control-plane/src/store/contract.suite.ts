@@ -13,6 +13,7 @@ import { createCurrent } from './current.ts';
 import type { Enrolment, PageOf, PageRequest, Store } from './store.ts';
 
 const LATER = '2099-01-02T04:04:05.000Z';
+const MUCH_LATER = '2099-01-02T05:04:05.000Z';
 const site = (name: string, description?: string) =>
   Site.parse({ kind: 'Site', name, ...(description === undefined ? {} : { description }) });
 const farm = (name: string, sites: string[], port = 5060) =>
@@ -430,6 +431,12 @@ export function storeContract(open: () => Promise<Store>): void {
       const seen = { agentId, number, name, site: 'milan', firstSeenAt, lastReportAt: LATER, report };
       expect(there.find((a) => a.agentId === agentId)).toMatchObject(seen);
       expect(await store.agentsAt('nowhere')).toEqual([]);
+      // Who is known, and has said nothing since, is not read again.
+      const known = new Map(there.map((a) => [a.agentId, a]));
+      expect((await store.agentsAt('milan', known)).every((a) => known.get(a.agentId) === a)).toBe(true);
+      await store.recordReport({ agentId, site: 'milan' }, { ...report, uptimeSeconds: 99 }, MUCH_LATER);
+      const [heard] = (await store.agentsAt('milan', known)).filter((a) => known.get(a.agentId) !== a);
+      expect(heard).toMatchObject({ agentId, lastReportAt: MUCH_LATER, report: { uptimeSeconds: 99 } });
       expect(await store.deleteAgent(agentId)).toBe(true);
       expect(await store.deleteAgent(agentId)).toBe(false);
       expect(await store.recordReport({ agentId, site: 'milan' }, report, LATER)).toBe(false);

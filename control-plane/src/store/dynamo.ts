@@ -59,15 +59,18 @@ export function openDynamoStore(client: DynamoDBClient, tableName: string): Stor
       const byId = new Map(reports.map((item) => [textOf(item, 'sk'), item]));
       return { items: items.map((identity) => withReport(identity, byId.get(identity.agentId))), ...more };
     },
-    agentsAt: async (site) =>
-      (await table.query(`REPORT#${site}`, { lagging: true })).map((item) => ({
-        agentId: textOf(item, 'sk'),
-        number: numberOf(item, 'number'),
-        name: textOf(item, 'name'),
-        site,
-        firstSeenAt: textOf(item, 'firstSeenAt'),
-        ...reportOf(item),
-      })),
+    agentsAt: async (site, known = new Map()) =>
+      (await table.query(`REPORT#${site}`, { lagging: true })).map((item) => {
+        const agentId = textOf(item, 'sk');
+        const before = known.get(agentId);
+        if (before !== undefined && before.lastReportAt === (item.lastReportAt?.S ?? null)) return before;
+        const [number, name, firstSeenAt] = [
+          numberOf(item, 'number'),
+          textOf(item, 'name'),
+          textOf(item, 'firstSeenAt'),
+        ];
+        return { agentId, number, name, site, firstSeenAt, ...reportOf(item) };
+      }),
     recordReport: ({ agentId, site }, report, at) =>
       table.update(
         key.report(site, agentId),

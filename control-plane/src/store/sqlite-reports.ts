@@ -9,6 +9,9 @@ export interface ReportWriter {
   flush(): void;
 }
 
+/** What comes within this is one transaction: nobody minds to be answered so much later. */
+const GATHER_MS = 4;
+
 interface Waiting {
   readonly values: [report: string, version: string, at: string, agentId: string];
   resolve(there: boolean): void;
@@ -16,7 +19,7 @@ interface Waiting {
 }
 
 /**
- * All reports that came within one turn of the event loop are one transaction: of a crowd, most of the cost of a report would be its commit. Each is answered after
+ * All reports that come within some milliseconds are one transaction: of a crowd, most of the cost of a report would be its commit. Each is answered after
  * the commit, as durable as {@link Sql.withoutWaiting} has it: it outlives this process, and may be lost with the power. The next one of every agent is a minute away.
  */
 export function reportWriter({ run, withoutWaiting }: Sql, transaction: Transaction): ReportWriter {
@@ -39,7 +42,7 @@ export function reportWriter({ run, withoutWaiting }: Sql, transaction: Transact
 
   return {
     record(agentId, report, at) {
-      if (waiting.length === 0) setImmediate(flush);
+      if (waiting.length === 0) setTimeout(flush, GATHER_MS);
       const values: Waiting['values'] = [JSON.stringify(report), report.version, at, agentId];
       return new Promise((resolve, reject) => waiting.push({ values, resolve, reject }));
     },

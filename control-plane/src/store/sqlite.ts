@@ -125,7 +125,13 @@ export function openSqliteStore(file: string): Store {
       const row = one(`SELECT ${IDENTITY} FROM agent WHERE agent_id = ?`, agentId);
       return row === undefined ? undefined : readIdentity(row);
     },
-    agentsAt: async (site) => many('SELECT * FROM agent WHERE site = ? ORDER BY agent_id', site).map(readAgent),
+    agentsAt: async (site, known = new Map()) =>
+      many('SELECT agent_id, last_report_at FROM agent WHERE site = ? ORDER BY agent_id', site).flatMap((head) => {
+        const before = known.get(String(head.agent_id));
+        if (before !== undefined && before.lastReportAt === head.last_report_at) return [before];
+        const row = one('SELECT * FROM agent WHERE agent_id = ?', String(head.agent_id));
+        return row === undefined ? [] : [readAgent(row)];
+      }),
     async agent(agentId) {
       const row = one('SELECT * FROM agent WHERE agent_id = ?', agentId);
       return row === undefined ? undefined : readAgent(row);

@@ -77,8 +77,12 @@ export interface Store {
 
   identity(agentId: string): Promise<AgentIdentity | undefined>;
   agent(agentId: string): Promise<AgentRecord | undefined>;
-  /** All agents of a site, by id. May lag a second behind the last report. */
-  agentsAt(site: string): Promise<SiteAgent[]>;
+  /**
+   * All agents of a site, by id. May lag a second behind the last report.
+   *
+   * @param known by id, as read before: whose last report is still of the same moment is given back as it stands there, unread
+   */
+  agentsAt(site: string, known?: ReadonlyMap<string, SiteAgent>): Promise<SiteAgent[]>;
   /** By id. */
   agents(page: PageRequest): Promise<PageOf<AgentRecord>>;
   /** False: there is no such agent (any more). Never brings one back. */
