@@ -9,6 +9,7 @@ import { changesRoute } from './routes/changes.ts';
 import { checkRoutes } from './routes/checks.ts';
 import type { AppDeps, AppEnv } from './routes/deps.ts';
 import { driftRoute } from './routes/drift.ts';
+import { limitStrangers } from './routes/guards.ts';
 import { historyRoutes } from './routes/history.ts';
 import { countRequests, metricsRoute } from './routes/metrics.ts';
 import { planRoute } from './routes/plan.ts';
@@ -39,6 +40,7 @@ export function createApp(deps: AppDeps, metrics: ControlPlaneMetrics): App {
     const quiet = !refused && (c.req.method === 'GET' || (c.req.path.startsWith('/v1/agent/') && c.res.ok));
     deps.log[quiet ? 'debug' : 'info'](fields, 'request');
   });
+  app.use(limitStrangers(deps));
   const tooLong = (): never => {
     throw new ProblemError(413, `the body is longer than ${MAX_BODY} bytes`);
   };

@@ -1,5 +1,6 @@
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
+import { createLimits, DEFAULT_RATES, type Limits, type Rates } from './auth/limits.ts';
 import { VerifiedTokens } from './auth/verified-tokens.ts';
 import { createExchanges } from './routes/agent-exchange.ts';
 import type { AppDeps, Log } from './routes/deps.ts';
@@ -27,6 +28,9 @@ export interface Platform extends Pick<CheckPlansDeps, 'changed' | 'listeningSin
   reported: () => void;
   /** Called after each write that changed something. */
   onCommit: () => void;
+  /** How much one may ask of this process. Default: {@link DEFAULT_RATES}. */
+  rates?: Rates | undefined;
+  addressOf: AppDeps['addressOf'];
   now: () => number;
   randomBytes: (length: number) => Uint8Array;
   log: Log;
@@ -40,13 +44,15 @@ export interface Plane {
   current: Current;
   checks: CheckPlans;
   signer: AppDeps['signer'];
+  limits: Limits;
   /** What a rollout is looked at with. */
   rollouts: RolloutDeps;
 }
 
 /** The control plane, the same on every platform. */
 export function compose(platform: Platform): Plane {
-  const { store, objects, keys, hub, onCommit, reported, oidc, iam, now, randomBytes, log, ...watching } = platform;
+  const { store, objects, keys, hub, onCommit, reported, oidc, iam, now, randomBytes, log, ...rest } = platform;
+  const { rates = DEFAULT_RATES, addressOf, ...watching } = rest;
   const current = createCurrent(store);
   const secrets = createVault(keys);
   const signer = createSigner({ store, keys, now });
@@ -54,6 +60,7 @@ export function compose(platform: Platform): Plane {
   const commit = createCommit({ store, current, secrets, now, randomBytes, onCommit });
   const archive = createArchive({ store, objects, now });
   const tokens = new VerifiedTokens();
+  const limits = createLimits(rates, now);
   const listening = watching.listeningSince === undefined ? {} : { listeningSince: watching.listeningSince };
   const rolling: RolloutDeps = { store, current, onCommit, ...listening };
   const rollouts = { reported, ...rolloutCommands(rolling, now) };
@@ -72,9 +79,11 @@ export function compose(platform: Platform): Plane {
     hub,
     oidc,
     iam,
+    limits,
+    addressOf,
     log,
   };
   const metrics = new ControlPlaneMetrics(fleetSource(deps), packageJson.version);
   const [app, exchanges] = [createApp(deps, metrics), createExchanges(deps, metrics)];
-  return { app, exchanges, archive, current, checks, signer, rollouts: rolling };
+  return { app, exchanges, archive, current, checks, signer, limits, rollouts: rolling };
 }

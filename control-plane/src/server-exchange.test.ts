@@ -6,6 +6,7 @@ import { EXCHANGE_HEADER, readAnswer, Snapshot } from '@sipfleet/contract';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import type { Rates } from './auth/limits.ts';
 import { farm } from './domain/configuration.fixture.ts';
 import { clientOf, joinAgent } from './server.fixture.ts';
 import { type ControlPlane, startControlPlane } from './server.ts';
@@ -13,11 +14,11 @@ import { openSqliteStore } from './store/sqlite.ts';
 
 let dataDir: string;
 let plane: ControlPlane;
+const logger = pino({ level: 'silent' });
+const store = () => ({ kind: 'sqlite', file: join(dataDir, 'store.db') }) as const;
 beforeEach(async () => {
   dataDir = mkdtempSync(join(tmpdir(), 'sipfleet-exchange-'));
-  const store = { kind: 'sqlite', file: join(dataDir, 'store.db') } as const;
-  const logger = pino({ level: 'silent' });
-  plane = await startControlPlane({ http: { host: '127.0.0.1', port: 0 }, store, dataDir, logger });
+  plane = await startControlPlane({ http: { host: '127.0.0.1', port: 0 }, store: store(), dataDir, logger });
   await clientOf(plane).putResource({ kind: 'Site', name: 'milan' }, { ifNoneMatch: '*' });
   await clientOf(plane).putResource(farm('pbx', ['milan']), { ifNoneMatch: '*' });
 });
@@ -88,4 +89,47 @@ test('reports of a crowd are one transaction, and each is there once it was answ
   expect(answers.map(({ status }) => status)).toEqual(agents.map(() => 200));
   const listed = await clientOf(plane).listAgents();
   expect(listed.map(({ lastReportAt }) => typeof lastReportAt)).toEqual(agents.map(() => 'string'));
+});
+
+test('push connections are limited as requests are: an agent by itself, a stranger by its address behind the proxy', async () => {
+  const agent = await joinAgent(plane);
+  const headers = await agent.authorization();
+  await plane.close();
+  const limited = async (rates: Partial<Rates>, trustedProxies: string[]) => {
+    const off: Rates = { agent: undefined, operator: undefined, address: undefined };
+    const http = { host: '127.0.0.1', port: 0 };
+    plane = await startControlPlane({
+      http,
+      store: store(),
+      dataDir,
+      rates: { ...off, ...rates },
+      trustedProxies,
+      logger,
+    });
+  };
+  const upgrade = (sent: Record<string, string>) =>
+    new Promise<[number | undefined, string | undefined]>((resolve) => {
+      const socket = new WebSocket(`${plane.url.replace('http', 'ws')}/v1/agent/push`, { headers: sent });
+      socket.on('unexpected-response', (_request, { statusCode, headers: answered }) => {
+        resolve([statusCode, answered['retry-after']]);
+        socket.terminate();
+      });
+      socket.on('error', () => {});
+      socket.on('open', () => {
+        resolve([101, undefined]);
+        socket.terminate();
+      });
+    });
+  await limited({ agent: 0.1 }, []);
+  expect(await upgrade(headers)).toEqual([101, undefined]);
+  expect(await upgrade(headers)).toEqual([429, expect.stringMatching(/^\d+$/)]);
+  await plane.close();
+  await limited({ address: 0.1 }, ['127.0.0.1']);
+  const stranger = (from: string) => upgrade({ 'x-forwarded-for': from });
+  expect([await stranger('192.0.2.1'), await stranger('192.0.2.2')]).toEqual([
+    [401, undefined],
+    [401, undefined],
+  ]);
+  expect((await stranger('192.0.2.1'))[0]).toBe(429);
+  expect(await upgrade({ ...headers, 'x-forwarded-for': '192.0.2.1' })).toEqual([101, undefined]);
 });

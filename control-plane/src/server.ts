@@ -5,9 +5,13 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
+import { getConnInfo } from '@hono/node-server/conninfo';
 import { type AdminToken, ensureAdminToken } from './auth/admin-token.ts';
 import { authenticateAgent } from './auth/agent.ts';
+import { AuthError } from './auth/auth-error.ts';
+import { clientAddress } from './auth/client-address.ts';
 import { askSts } from './auth/iam.ts';
+import type { Rates } from './auth/limits.ts';
 import { createOidc, type OidcOptions } from './auth/oidc.ts';
 import { compose } from './compose.ts';
 import { createHub } from './push/hub.ts';
@@ -45,6 +49,10 @@ export interface ControlPlaneOptions {
   oidc?: Omit<OidcOptions, 'fetch'> | undefined;
   /** Undefined: agents come with join tokens alone. */
   iam?: Omit<IamJoin, 'ask'> | undefined;
+  /** How much one may ask. Default: {@link DEFAULT_RATES}. */
+  rates?: Rates | undefined;
+  /** Reverse proxies in front, as addresses and CIDR blocks: what they say in X-Forwarded-For is believed. */
+  trustedProxies?: readonly string[] | undefined;
   /** pino. */
   logger: Log;
 }
@@ -72,7 +80,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const now = Date.now;
   const hub = createHub(undefined, (agentId) => checks.lost(agentId));
   const drain = createDrain({ outbox: store, hint: hub.hint, log });
-  const { app, archive, current, checks, exchanges, signer, rollouts } = compose({
+  const from = clientAddress(options.trustedProxies ?? []);
+  const { app, archive, current, checks, exchanges, limits, signer, rollouts } = compose({
     store,
     objects: objectDirectory(join(dataDir, 'snapshots')),
     keys,
@@ -87,6 +96,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     oidc: options.oidc && createOidc(options.oidc),
     iam: options.iam && { ...options.iam, ask: askSts() },
     listeningSince: now(),
+    rates: options.rates,
+    // Without a socket behind it: nothing but tests.
+    addressOf: (c) => from(getConnInfo(c).remote.address, c.req.header('x-forwarded-for')),
     now,
     randomBytes,
     log,
@@ -97,7 +109,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     hub,
     exchanges,
     log,
-    authenticate: (authorization) => authenticateAgent(store, authorization, now),
+    authenticate: async ({ headers, socket }) => {
+      const forwarded = [headers['x-forwarded-for'] ?? []].flat().join();
+      const agent = await authenticateAgent(store, headers.authorization, now).catch((error: unknown) => {
+        if (error instanceof AuthError) limits.address(from(socket.remoteAddress, forwarded));
+        throw error;
+      });
+      limits.agent(agent.agentId);
+      return agent;
+    },
     generation: async (site) => (await current.snapshots(site)).next.generation,
   });
 

@@ -70,7 +70,9 @@ async function measureFleet(agents: number, siteCount: number, data: string): Pr
   const port = await freePort();
   const profile = values.profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', values.profile];
   const command = [process.execPath, ...profile, 'control-plane/src/cli/main.ts', 'control-plane'];
-  const launch = () => start([core], [...command, '--http', `127.0.0.1:${port}`, '--data', data]);
+  // One operator has ten thousand agents join as fast as they can.
+  const options = ['--http', `127.0.0.1:${port}`, '--data', data, '--limit-operator', 'off'];
+  const launch = () => start([core], [...command, ...options]);
   let plane = launch();
   await answering(port, plane);
   const api = new Api(port, (await readFile(join(data, 'token'), 'utf8')).trim());

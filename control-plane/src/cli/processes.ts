@@ -8,6 +8,7 @@ import { type Logger, pino } from 'pino';
 import type { ControlPlane, ControlPlaneOptions } from '../server.ts';
 import { type AccessFlags, accessOf } from './access-options.ts';
 import { CliError, EXIT, type Io } from './io.ts';
+import { type LimitFlags, limitsOf } from './limit-options.ts';
 import type { HostPort } from './ports.ts';
 import type { Launchers } from './program.ts';
 import { type UpOptions, up } from './up.ts';
@@ -48,7 +49,7 @@ async function runAgent(args: readonly string[]): Promise<number> {
   return code ?? EXIT.error;
 }
 
-export interface ControlPlaneFlags extends AccessFlags {
+export interface ControlPlaneFlags extends AccessFlags, LimitFlags {
   http: HostPort;
   data: string;
   store: 'sqlite' | 'dynamodb';
@@ -69,6 +70,7 @@ async function runControlPlane(flags: ControlPlaneFlags, io: Io): Promise<number
     dataDir,
     ...kmsOf(flags),
     ...accessOf(flags),
+    ...limitsOf(flags),
     logger: pino(logOptions()),
   });
   if (controlPlane.created)

@@ -23,6 +23,7 @@ import { addDrift } from './drift.ts';
 import { get, remove, status } from './get.ts';
 import { addHistory } from './history.ts';
 import { CliError, colorsFor, EXIT, type Io } from './io.ts';
+import { limitOptions } from './limit-options.ts';
 import { addObservers } from './observe.ts';
 import { type Format, formatted, outputOf, outputOption } from './output.ts';
 import type { ControlPlaneFlags } from './processes.ts';
@@ -185,7 +186,7 @@ function addLaunchers(program: Command, io: Io, client: Connect, launch: Launche
       'AWS KMS key that Secrets and signing keys are sealed with: an id, ARN or alias/NAME (default: a file, DIR/secret.key)',
     )
     .option('--kms-endpoint <url>', 'of something that speaks like KMS');
-  accessOptions(plane)
+  limitOptions(accessOptions(plane))
     .addHelpText(
       'after',
       examples(

@@ -1,5 +1,5 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { type APIGatewayProxyResult, handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda';
+import { type APIGatewayProxyResult, getConnInfo, handle, type LambdaContext, type LambdaEvent } from 'hono/aws-lambda';
 import { firstAdmin as firstAdminToken } from '../auth/admin-token.ts';
 import { authenticateAgent } from '../auth/agent.ts';
 import { compose } from '../compose.ts';
@@ -61,6 +61,8 @@ export async function lambdaHandlers(deps: LambdaDeps): Promise<Handlers> {
     onCommit: () => {},
     // The reconciler looks, once a minute.
     reported: () => {},
+    // A function's memory is its own: what API Gateway throttles comes before.
+    addressOf: (c) => getConnInfo(c).remote.address,
     oidc: deps.access?.oidc,
     iam: deps.access?.iam,
     now,

@@ -10,8 +10,8 @@ export const PUSH_PATH = '/v1/agent/push';
 export interface UpgradeDeps {
   hub: Hub;
   exchanges: Exchanges;
-  /** Rejects with an error that carries `status` and a message fit to be sent. */
-  authenticate(authorization: string | undefined): Promise<Asker & { site: string }>;
+  /** Rejects with an error that carries `status` and a message fit to be sent, with 429 also `retryAfter`. */
+  authenticate(request: IncomingMessage): Promise<Asker & { site: string }>;
   /** The generation that a site's agents should run now. */
   generation(site: string): Promise<number>;
   log: { error(fields: object, message: string): void };
@@ -29,7 +29,7 @@ export function attachPush(server: Server, deps: UpgradeDeps): void {
       refuse(socket, 404, `only ${PUSH_PATH} is a WebSocket`);
       return;
     }
-    deps.authenticate(request.headers.authorization).then(
+    deps.authenticate(request).then(
       (agent) => {
         if (socket.destroyed) return;
         socket.removeListener('error', onError);
@@ -44,21 +44,27 @@ export function attachPush(server: Server, deps: UpgradeDeps): void {
           );
         });
       },
-      (error: { status?: number; message: string }) => {
+      (error: { status?: number; retryAfter?: number; message: string }) => {
+        const { status = 500, message, retryAfter } = error;
         if (error.status === undefined) deps.log.error({ err: error }, 'an agent cannot be authenticated');
-        refuse(socket, error.status ?? 500, error.status === undefined ? 'internal error' : error.message);
+        refuse(socket, status, error.status === undefined ? 'internal error' : message, retryAfter);
       },
     );
   });
 }
 
-const TITLES: Record<number, string> = { 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found' };
+const TITLES: Record<number, string> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  429: 'Too Many Requests',
+};
 
-function refuse(socket: Duplex, status: number, detail: string): void {
+function refuse(socket: Duplex, status: number, detail: string, retryAfter?: number): void {
   const title = TITLES[status] ?? 'Internal Server Error';
   const body = JSON.stringify({ type: 'about:blank', title, status, detail });
   socket.end(
     `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `${retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -45,6 +45,7 @@ export function createExchanges(deps: AppDeps, metrics: Metrics) {
 
   async function answerTo(asker: { agentId: string; publicKey: string }, question: Question) {
     const agent = await known(asker);
+    deps.limits.agent(asker.agentId);
     const { id } = question;
     if (question.type === 'report') {
       const target = await takeReport(deps, agent, parseWith(AgentReport, question.report));
@@ -63,7 +64,10 @@ export function createExchanges(deps: AppDeps, metrics: Metrics) {
       const { id, type } = question;
       const answer = await answerTo(asker, question).catch(async (error: unknown) => {
         const problem = problemOf(error, deps.log);
-        return { status: problem.status, text: answerText({ id, status: problem.status }, await problem.text()) };
+        const { status } = problem;
+        const retryAfter = problem.headers.get('retry-after');
+        const head = { id, status, ...(retryAfter === null ? {} : { retryAfter: Number(retryAfter) }) };
+        return { status, text: answerText(head, await problem.text()) };
       });
       const { status, text } = answer;
       const ms = deps.now() - started;

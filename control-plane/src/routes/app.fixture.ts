@@ -3,6 +3,7 @@ import { type Resource, type RunCheck, Site } from '@sipfleet/contract';
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import type { Problem } from '../api.ts';
 import { createApp } from '../app.ts';
+import { createLimits, type Rates } from '../auth/limits.ts';
 import { hashSecret, newSecret } from '../auth/secret.ts';
 import { VerifiedTokens } from '../auth/verified-tokens.ts';
 import { farm } from '../domain/configuration.fixture.ts';
@@ -46,6 +47,8 @@ export interface TestApp {
     runs: (Omit<RunCheck, 'type'> & { agentId: string })[];
     rescheduled: string[];
   };
+  /** Where requests come from; may be moved. */
+  address: { from: string };
   /** Milliseconds since the epoch; may be moved. */
   clock: { now: number };
   token(role: Role, sites?: readonly string[]): Promise<string>;
@@ -68,11 +71,19 @@ export const problemOf = (asked: Asked) => asked.body as Problem;
 export const milan = Site.parse({ kind: 'Site', name: 'milan' });
 export { farm };
 
+/** For tests that are about something else, and whose clock stands still. */
+const NO_LIMITS: Rates = { agent: undefined, operator: undefined, address: undefined };
+
 /** The whole app on an empty store in memory. */
-export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = {}): TestApp {
+export function testApp({
+  oidc,
+  iam,
+  rates = NO_LIMITS,
+}: Partial<Pick<AppDeps, 'oidc' | 'iam'>> & { rates?: Rates } = {}): TestApp {
   const store = openSqliteStore(':memory:');
   const current = createCurrent(store);
   const clock = { now: Date.now() };
+  const address = { from: '192.0.2.1' };
   const now = () => clock.now;
   const logged: string[] = [];
   const line = (fields: object, message: string) => logged.push(JSON.stringify({ ...fields, message }));
@@ -106,6 +117,8 @@ export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = 
     },
     oidc,
     iam,
+    limits: createLimits(rates, now),
+    addressOf: () => address.from,
     log,
   };
   const metrics = new ControlPlaneMetrics(fleetSource(deps), '0.1.0');
@@ -152,7 +165,7 @@ export function testApp({ oidc, iam }: Partial<Pick<AppDeps, 'oidc' | 'iam'>> = 
   }
 
   const look = () => advanceRollouts(rolling, clock.now);
-  return { app, exchanges, store, look, checks, logged, hub, clock, token, ask, put, enrol };
+  return { app, exchanges, store, look, checks, address, logged, hub, clock, token, ask, put, enrol };
 }
 
 /** As an agent does it: a minute long. */

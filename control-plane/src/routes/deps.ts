@@ -1,5 +1,7 @@
 import type { RunCheck, Target } from '@sipfleet/contract';
+import type { Context } from 'hono';
 import type { AskSts } from '../auth/iam.ts';
+import type { Limits } from '../auth/limits.ts';
 import type { Oidc } from '../auth/oidc.ts';
 import type { VerifiedTokens } from '../auth/verified-tokens.ts';
 import type { AgentIdentity, Operator } from '../domain/identity.ts';
@@ -44,6 +46,9 @@ export interface AppDeps {
   oidc: Oidc | undefined;
   /** Undefined: agents come with join tokens alone. */
   iam: IamJoin | undefined;
+  limits: Limits;
+  /** From where a request came; undefined where that is not known. */
+  addressOf: (c: Context) => string | undefined;
   log: Log;
 }
 

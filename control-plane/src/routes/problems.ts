@@ -4,9 +4,10 @@ import type { Context, Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { Problem } from '../api.ts';
 import { AuthError } from '../auth/auth-error.ts';
+import { LimitError } from '../auth/limits.ts';
 import type { AppEnv, Log } from './deps.ts';
 
-export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 412 | 413 | 415 | 422 | 426 | 428 | 500 | 503;
+export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 412 | 413 | 415 | 422 | 426 | 428 | 429 | 500 | 503;
 
 /** An answer other than success, raised where it is known. `detail` is fit to be sent. */
 export class ProblemError extends Error {
@@ -32,6 +33,7 @@ export function problemOf(error: unknown, log: Log): Response {
   if (error instanceof ValidationError) return render(422, refusal(error.faults), error.faults);
   if (error instanceof AuthError)
     return render(error.status, error.message, [], error.status === 401 ? { 'www-authenticate': 'Bearer' } : {});
+  if (error instanceof LimitError) return render(429, error.message, [], { 'retry-after': String(error.retryAfter) });
   if (error instanceof HTTPException) return render(error.status, error.message);
   log.error({ err: error }, 'a request failed');
   return render(500, 'internal error: the log of the control plane has the cause');

@@ -120,24 +120,32 @@ const headerParameters = (headers: Record<string, string>) =>
     schema: { type: 'string' as const },
   }));
 
+const RETRY_AFTER = {
+  'retry-after': { description: 'Seconds until the next request is let through', schema: { type: 'integer' as const } },
+};
+
 function responsesOf(
   {
     answers,
     problems,
     body,
-  }: Pick<RouteSpec<unknown, unknown, unknown>, 'answers' | 'body'> & { problems: ProblemStatus[] },
+    path,
+  }: Pick<RouteSpec<unknown, unknown, unknown>, 'answers' | 'body' | 'path'> & { problems: ProblemStatus[] },
   example: unknown,
 ) {
+  const limited = path !== '/healthz';
   const answered = Object.entries(answers).map(([status, { description, schema }]) => [
     status,
     schema === undefined ? { description } : { description, content: { [JSON_TYPE]: { schema, example } } },
   ]);
   const ofBody: ProblemStatus[] = body === undefined ? [] : [400, 413, 415, 422];
-  const refused = [...new Set([...problems, ...ofBody])]
-    .sort()
-    .map((status) => [
-      status,
-      { description: STATUS_CODES[status], content: { 'application/problem+json': { schema: Problem } } },
-    ]);
+  const refused = [...new Set([...problems, ...ofBody, ...(limited ? [429 as const] : [])])].sort().map((status) => [
+    status,
+    {
+      description: STATUS_CODES[status],
+      content: { 'application/problem+json': { schema: Problem } },
+      ...(status === 429 ? { headers: RETRY_AFTER } : {}),
+    },
+  ]);
   return Object.fromEntries([...answered, ...refused]);
 }
