@@ -66,6 +66,8 @@ export interface UdpEvents {
 export interface UdpTransport {
   readonly kind: 'ffi' | 'dgram';
   readonly arena: Arena;
+  /** How long this thread has waited for datagrams where its event loop does not count it. */
+  readonly waitedMs: number;
   /**
    * Binds a socket and starts to deliver what arrives to the handler under `listener`.
    * Binds also where the address is not (yet) on this host (IP_FREEBIND) where the platform can.

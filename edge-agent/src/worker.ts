@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataThreadSockets } from './data-sockets.ts';
 import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
@@ -243,7 +244,7 @@ let activeBefore = 0;
 function takeCounts(): void {
   if (!running) return;
   running.counters.takeTransport(counts);
-  const { active } = performance.eventLoopUtilization();
+  const active = performance.eventLoopUtilization().active - udp.waitedMs;
   running.counters.takeWork((active - activeBefore) / 1000, batches);
   activeBefore = active;
   batches = 0;

@@ -12,6 +12,9 @@ const HOPELESS_LOSS = 0.02;
 /** Pairs, and calls, per second at which CPU is compared. */
 export const FIXED_RATES = { pairs: [10_000, 20_000, 30_000], calls: [1000, 3000, 10_000] } as const;
 
+/** Before the first run: programs that are compiled while they run are what they will be for days only after some seconds. The same for every peer. */
+const WARM_UP = { pairs: 4000, calls: 1000, seconds: 3 } as const;
+
 /** How long and how fine to measure. */
 export interface Effort {
   probeSeconds: number;
@@ -86,6 +89,7 @@ export async function measure(
   const begin = async () => {
     const process = start([bed.cores.proxy], command, directory);
     const forwarded = await Promise.race([validate(proxy, bed.client, peer.proxies), process.failed]);
+    await blast(bed, [proxy], bed.calls ? WARM_UP.calls : WARM_UP.pairs, WARM_UP.seconds);
     return { process, forwarded };
   };
   let running: { process: Running } | undefined;

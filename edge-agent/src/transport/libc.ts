@@ -14,6 +14,9 @@ export interface Libc {
   /** −1: nothing there, or an error. */
   recv(fd: number, buffer: bigint, length: number, flags: number): number;
   close(fd: number): number;
+  /** `sockets`: address of `count` pollfd. Waits `milliseconds` at most. */
+  poll(sockets: bigint, count: number, milliseconds: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: bigint): number;
   /** A system call that libc has no name for; `pid` 0: the calling thread. */
   syscall(number: number, pid: number, structure: Uint8Array, flags: number): number;
   /** Memory outside of V8's heap as an ArrayBuffer. */
@@ -81,6 +84,8 @@ function load(): Libc | null {
       sendmmsg: lib.func('int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)'),
       recv: lib.func('intptr_t recv(int fd, uintptr_t buffer, size_t length, int flags)'),
       close: lib.func('int close(int fd)'),
+      poll: lib.func('int poll(uintptr_t sockets, unsigned long count, int milliseconds)'),
+      epoll_ctl: lib.func('int epoll_ctl(int epoll, int operation, int fd, uintptr_t event)'),
       syscall: lib.func('long syscall(long number, int pid, const void *structure, uint32_t flags)'),
     } as unknown as Omit<Libc, 'view' | 'errorName'>;
     return {

@@ -12,6 +12,7 @@ const BUFFER_BYTES = 8 << 20;
 /** UDP through node:dgram: one syscall and one callback per packet, on every platform. */
 export class DgramUdpTransport implements UdpTransport {
   readonly kind = 'dgram';
+  readonly waitedMs = 0;
   readonly arena: Arena = { bytes: new Uint8Array(ARENA_BYTES), used: 0 };
   readonly #events: UdpEvents;
   readonly #counts: TransportCounts;

@@ -7,6 +7,7 @@ import { gather } from '../gather.ts';
 import type { Libc } from '../libc.ts';
 import { listenError } from '../listen-error.ts';
 import { Block } from './block.ts';
+import { OwnWait } from './own-wait.ts';
 import { BATCH, ReceiveBatch } from './receive-batch.ts';
 import { SendQueue } from './send-queue.ts';
 
@@ -45,7 +46,9 @@ export class FfiUdpTransport implements UdpTransport {
   readonly #outgoingAt: number;
   readonly #arenaAt: number;
   readonly #from: Endpoint = createEndpoint(TRANSPORT.udp);
-  readonly #sockets = new Set<FfiUdpSocket>();
+  /** By descriptor. */
+  readonly #sockets = new Map<number, FfiUdpSocket>();
+  readonly #ownWait: OwnWait;
   /** Sockets with something in their queue. */
   readonly #pending: FfiUdpSocket[] = [];
   /** Where the next text to send goes. */
@@ -63,6 +66,7 @@ export class FfiUdpTransport implements UdpTransport {
     this.#arenaAt = this.#outgoingAt + OUTGOING_BYTES;
     this.#text = new Block(libc, this.#arenaAt + ARENA_BYTES);
     this.#receive = new ReceiveBatch(libc, this.#text, datagram);
+    this.#ownWait = new OwnWait(libc, (fd) => this.#drainWhole(fd));
     this.arena = { bytes: this.#text.bytes, used: this.#arenaAt };
   }
 
@@ -76,8 +80,13 @@ export class FfiUdpTransport implements UdpTransport {
     readiness.on('error', () => {});
     // From here on dgram owns the fd: it closes it.
     readiness.bind({ fd: bound.fd });
-    this.#sockets.add(socket);
+    this.#sockets.set(socket.fd, socket);
+    await this.#ownWait.add(socket.fd);
     return socket;
+  }
+
+  get waitedMs(): number {
+    return this.#ownWait.waitedMs;
   }
 
   flush(): void {
@@ -108,7 +117,8 @@ export class FfiUdpTransport implements UdpTransport {
   }
 
   forget(socket: FfiUdpSocket): void {
-    this.#sockets.delete(socket);
+    this.#sockets.delete(socket.fd);
+    this.#ownWait.remove(socket.fd);
   }
 
   /** Sends all queued text. The arena stays: a message that does not fit may be half built in it. */
@@ -119,9 +129,10 @@ export class FfiUdpTransport implements UdpTransport {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#sockets].map((socket) => socket.close()));
+    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
     // The handler may be the one who closes: its batch must end before the memory goes.
     await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#ownWait.free();
     this.#receive.free();
     this.#text.free();
   }
@@ -135,6 +146,18 @@ export class FfiUdpTransport implements UdpTransport {
     this.#deliver(socket, at, message.length, message.length > this.#datagram);
     if (this.#budget > 0) this.#drain(socket);
     else this.#endBatch();
+    this.#ownWait.burst(socket.fd);
+  }
+
+  /** With a budget of its own; false: it was used up. */
+  #drainWhole(fd: number): boolean {
+    const socket = this.#sockets.get(fd);
+    if (socket === undefined) return true;
+    this.#budget = BUDGET;
+    this.#drain(socket);
+    const left = this.#budget > 0;
+    this.#budget = BUDGET;
+    return left;
   }
 
   #drain(socket: FfiUdpSocket): void {
