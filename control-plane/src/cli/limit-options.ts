@@ -2,16 +2,19 @@ import { parseCidr, parseRate } from '@sipfleet/contract';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ControlPlaneOptions } from '../server.ts';
 
-/** Options of `control-plane` that say how much one may ask of it. Requests a second; null: any number. */
+/** Requests a second, or any number. */
+type Limit = number | 'off';
+
+/** Options of `control-plane` that say how much one may ask of it. */
 export interface LimitFlags {
-  limitAgent: number | null;
-  limitOperator: number | null;
-  limitAddress: number | null;
+  limitAgent: Limit;
+  limitOperator: Limit;
+  limitAddress: Limit;
   trustProxy?: string[];
 }
 
-function rateOf(text: string): number | null {
-  if (text === 'off') return null;
+function limitOf(text: string): Limit {
+  if (text === 'off') return text;
   const perSecond = parseRate(text);
   if (perSecond === undefined || perSecond === 0)
     throw new InvalidArgumentError('allowed: a rate with its unit, such as 10/s or 600/m, or off');
@@ -25,7 +28,7 @@ function proxyOf(text: string, all: string[] = []): string[] {
 }
 
 const limit = (flag: string, description: string, perSecond: number): Option =>
-  new Option(`${flag} <rate>`, description).argParser(rateOf).default(perSecond, `${perSecond}/s`);
+  new Option(`${flag} <rate>`, description).argParser(limitOf).default(perSecond, `${perSecond}/s`);
 
 export const limitOptions = (command: Command): Command =>
   command
@@ -39,12 +42,14 @@ export const limitOptions = (command: Command): Command =>
       ).argParser(proxyOf),
     );
 
+const rateOf = (limit: Limit): number | undefined => (limit === 'off' ? undefined : limit);
+
 /** As the server takes them. */
 export const limitsOf = (flags: LimitFlags): Pick<ControlPlaneOptions, 'rates' | 'trustedProxies'> => ({
   rates: {
-    agent: flags.limitAgent ?? undefined,
-    operator: flags.limitOperator ?? undefined,
-    address: flags.limitAddress ?? undefined,
+    agent: rateOf(flags.limitAgent),
+    operator: rateOf(flags.limitOperator),
+    address: rateOf(flags.limitAddress),
   },
   trustedProxies: flags.trustProxy,
 });
