@@ -77,6 +77,23 @@ test('a connection that leaves a ping unanswered is cut at the next', () => {
   expect([hub.connected('dead'), hub.connected('live')]).toEqual([false, true]);
 });
 
+test('who says something needs no ping, and is pinged again once it is silent', () => {
+  const talker = connect('talker', 'milan');
+  for (let i = 0; i < 3; i++) {
+    talker.emit('message');
+    vi.advanceTimersByTime(30_000);
+  }
+  expect([talker.pings, talker.closed]).toEqual([0, undefined]);
+  vi.advanceTimersByTime(30_000);
+  expect([talker.pings, talker.closed]).toEqual([1, undefined]);
+  // Not by a pong, but heard all the same.
+  talker.emit('message');
+  vi.advanceTimersByTime(60_000);
+  expect([talker.pings, talker.closed]).toEqual([2, undefined]);
+  vi.advanceTimersByTime(30_000);
+  expect(talker.closed).toBe('terminated');
+});
+
 test('a revoked agent loses all its connections', () => {
   const [one, two, other] = [connect('a', 'milan'), connect('a', 'milan'), connect('b', 'milan')];
   hub.disconnect('a');

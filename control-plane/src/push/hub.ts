@@ -6,7 +6,7 @@ export interface PushSocket {
   ping(): void;
   close(code: number, reason: string): void;
   terminate(): void;
-  on(event: 'pong' | 'close' | 'error', listener: () => void): unknown;
+  on(event: 'pong' | 'message' | 'close' | 'error', listener: () => void): unknown;
 }
 
 /** The push connections of this process, by agent and site. */
@@ -46,12 +46,14 @@ interface Connection {
   readonly agentId: string;
   readonly site: string;
   readonly socket: PushSocket;
-  /** It has answered the last ping. */
+  /** It has answered the last ping, or said something since. */
   alive: boolean;
+  /** It said something since it was last looked at: a ping would be of no use. */
+  heard: boolean;
 }
 
 /**
- * @param pingIntervalMs a connection that leaves a ping unanswered for this long is cut
+ * @param pingIntervalMs a connection over which nothing comes for so long is pinged, and cut where it leaves that unanswered for so long
  * @param onLost called when the last connection of an agent has ended
  */
 export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => void = () => {}): Hub {
@@ -66,7 +68,8 @@ export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => 
   let joined = 0;
   const pinger = setInterval(() => {
     for (const connection of turns[turn] as Set<Connection>) {
-      if (connection.alive) {
+      if (connection.heard) connection.heard = false;
+      else if (connection.alive) {
         connection.alive = false;
         connection.socket.ping();
       } else connection.socket.terminate();
@@ -118,10 +121,14 @@ export function createHub(pingIntervalMs = 30_000, onLost: (agentId: string) => 
         socket.terminate();
         return;
       }
-      const connection: Connection = { agentId, site, socket, alive: true };
+      const connection: Connection = { agentId, site, socket, alive: true, heard: false };
       const pinged = remember(connection);
       socket.on('pong', () => {
         connection.alive = true;
+      });
+      socket.on('message', () => {
+        connection.alive = true;
+        connection.heard = true;
       });
       socket.on('close', () => {
         pinged.delete(connection);
