@@ -9,6 +9,13 @@ const NEEDED = 24;
 const here = dirname(realpathSync(fileURLToPath(import.meta.url)));
 const major = (version) => Number(/^v(\d+)/.exec(version)?.[1] ?? 0);
 
+/**
+ * Helper threads of the garbage collector wait for a core while the data thread waits for them, and take it from the data thread, whose nice value
+ * they share. A heap as small as an agent's is collected as fast without them. V8 takes this on the command line only: what it stands for is worked
+ * out once, at the start.
+ */
+const COLLECT_ALONE = '--single-threaded-gc';
+
 /** node_modules/.bin/node, from here upwards. */
 function pinnedNode() {
   for (let at = here; ; at = dirname(at)) {
@@ -22,9 +29,9 @@ function pinnedNode() {
 }
 
 /** Runs a program under `node`, as if it stood here: same streams, signals passed on, same exit code. */
-function runUnder(node, main, fail) {
+function runUnder(node, flags, main, fail) {
   const stdio = process.send ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit';
-  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio });
+  const child = spawn(node, [...flags, main, ...process.argv.slice(2)], { stdio });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('message', (message) => process.send?.(message));
   child.on('error', (error) => fail(`${node} cannot be started: ${error.message}`));
@@ -35,19 +42,25 @@ function runUnder(node, main, fail) {
 
 /**
  * Starts the program whose `main(argv)` stands in a file below src/. `name` is what its messages begin with, `failure` the
- * exit code where no Node can run it.
+ * exit code where no Node can run it. `serves`: it handles packets.
  */
-export async function launch(name, file, failure) {
+export async function launch(name, file, failure, serves = false) {
   const fail = (message) => {
     process.stderr.write(`${name}: ${message}\n`);
     process.exit(failure);
   };
   const path = join(here, '..', 'src', file);
+  const flags = serves ? [COLLECT_ALONE] : [];
   if (major(process.version) >= NEEDED) {
+    // The same process with another command line. One that was forked would lose its parent; that gives the flag itself.
+    if (flags.some((flag) => !process.execArgv.includes(flag)) && !process.send && process.execve) {
+      const { execPath, execArgv, argv } = process;
+      process.execve(execPath, [execPath, ...execArgv, ...flags, ...argv.slice(1)], process.env);
+    }
     const { main } = await import(pathToFileURL(path).href);
     return main(process.argv.slice(2));
   }
   const node = pinnedNode();
-  if (node) return runUnder(node, path, fail);
+  if (node) return runUnder(node, flags, path, fail);
   fail(`needs Node ${NEEDED} or later; this is ${process.version} and there is none in node_modules/.bin: run npm ci`);
 }

@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { launch } from './launch.js';
 
-await launch('sipfleet-agent', 'main.ts', 1);
+await launch('sipfleet-agent', 'main.ts', 1, true);

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +34,19 @@ test('an old Node hands over to the pinned one: messages, signals and the exit c
   expect(await result).toMatchObject({ code: 0, err: '' });
   const failed = await run(...OLD, LAUNCHER, '--snapshot', join(directory, 'nowhere.json')).result;
   expect(failed).toMatchObject({ code: 1, err: expect.stringMatching(/nowhere\.json: no such file\n$/) });
+}, 60_000);
+
+test('the collector of garbage has no helper threads, in the same process', async () => {
+  const snapshot = join(directory, 'snapshot.json');
+  await writeFile(snapshot, '{"format":1,"site":"milan","generation":4,"farms":[]}');
+  const child = spawn(process.execPath, [LAUNCHER, '--snapshot', snapshot, '--admin', '127.0.0.1:0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const chunk of child.stdout) if (String(chunk).includes('"msg":"ready"')) break;
+  if (process.platform === 'linux')
+    expect(await readFile(`/proc/${child.pid}/cmdline`, 'latin1')).toContain('\0--single-threaded-gc\0');
+  child.kill('SIGTERM');
+  expect(await once(child, 'close')).toEqual([0, null]);
 }, 60_000);
 
 test('an old Node alone is told what is missing', async () => {

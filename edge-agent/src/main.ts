@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { Agent, VERSION } from './agent.ts';
 import { AgentError } from './errors.ts';
 import { parseOptions } from './options.ts';
-import { collectGarbageAlone, givePrecedence } from './precedence.ts';
+import { givePrecedence } from './precedence.ts';
 
 /**
  * The control thread: command line → agent → signals. Ends the process: 0 after SIGINT or SIGTERM, 1 with one line on
@@ -26,7 +26,6 @@ export async function main(argv: readonly string[]): Promise<void> {
   process.on('SIGHUP', () => void agent?.reload());
   try {
     const options = parseOptions(argv, VERSION);
-    collectGarbageAlone();
     const log = pino({ level: options.logLevel, base: { agent: options.name }, ...logOptions() });
     agent = new Agent(options, log);
     const ready = await agent.start();

@@ -1,19 +1,10 @@
 import { setPriority } from 'node:os';
-import { setFlagsFromString } from 'node:v8';
 import { loadLibc } from './transport/libc.ts';
 
 /**
  * Who goes first where cores are scarce: messages before telemetry. Measured with everything on one core (docs/performance.md): the 99th
- * percentile of the added delay fell to a third.
+ * percentile of the added delay fell to a third. The garbage collector's helper threads are not given a nice value but done without: see bin/launch.js.
  */
-
-/**
- * To be called before any data thread starts. Helper threads of the garbage collector wait for a core while the data thread waits for them;
- * its heap is small (messages live outside of it), so it collects faster alone.
- */
-export function collectGarbageAlone(): void {
-  setFlagsFromString('--single-threaded-gc');
-}
 
 /** Nice values of Linux: threads have their own, and 0 as a process means the calling thread (setpriority(2)). */
 const CONTROL = 10;

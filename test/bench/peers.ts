@@ -185,6 +185,8 @@ function agent(name: string, title: string, variant: AgentVariant): Peer {
       return [
         process.execPath,
         ...(site.profiles ? ['--cpu-prof', '--cpu-prof-dir', site.profiles] : []),
+        // As sipfleet-agent does.
+        '--single-threaded-gc',
         join(root, 'edge-agent/src/main.ts'),
         ...['--snapshot', snapshot, '--secrets', secrets, '--data', data, '--workers', '1', '--admin', '127.0.0.1:0'],
         ...['--address', site.proxy.address, '--datapath', datapath, ...telemetry.options(site)],

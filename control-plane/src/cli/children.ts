@@ -16,6 +16,8 @@ export interface ChildSpec {
   /** The module that it runs. */
   module: string;
   args: readonly string[];
+  /** Options of Node itself. */
+  node?: readonly string[];
   /** Added to our own environment: secrets, which a command line would show to every user of the machine. */
   env?: Readonly<Record<string, string>>;
   /** What it writes goes here, as `NAME.log`. */
@@ -47,7 +49,7 @@ export class Children {
   async start<T>(spec: ChildSpec): Promise<T> {
     const child = fork(spec.module, spec.args, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      execArgv: [],
+      execArgv: [...(spec.node ?? [])],
       env: { ...process.env, ...spec.env },
     });
     const lastWords = this.#log(child, spec);

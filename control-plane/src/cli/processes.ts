@@ -20,10 +20,14 @@ export const agentModule = (): string => fileURLToPath(import.meta.resolve('@sip
 const startControlPlane = async (options: ControlPlaneOptions): Promise<ControlPlane> =>
   (await import('../server.ts')).startControlPlane(options);
 
+/** What `sipfleet-agent` gives to Node as well: the collector's helper threads would take the core from the data threads. */
+const AGENT_FLAGS = ['--single-threaded-gc'] as const;
+
 /** The commands that keep running until SIGINT or SIGTERM; they end with exit code 0 then. */
 export function processLaunchers(io: Io): Launchers {
   return {
-    up: (options: UpOptions) => up(options, { io, stop: stopSignal(), startControlPlane, agentModule: agentModule() }),
+    up: (options: UpOptions) =>
+      up(options, { io, stop: stopSignal(), startControlPlane, agent: { module: agentModule(), node: AGENT_FLAGS } }),
     agent: runAgent,
     controlPlane: (options: ControlPlaneFlags) => runControlPlane(options, io),
   };
@@ -42,7 +46,7 @@ function stopSignal(): AbortSignal {
 
 /** Runs the agent in the foreground with its own command line; its exit code is ours. */
 async function runAgent(args: readonly string[]): Promise<number> {
-  const child = spawn(process.execPath, [agentModule(), ...args], { stdio: 'inherit' });
+  const child = spawn(process.execPath, [...AGENT_FLAGS, agentModule(), ...args], { stdio: 'inherit' });
   // A terminal sends Ctrl-C to the child as well, which takes it twice; `kill` and supervisors send signals to us alone.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];

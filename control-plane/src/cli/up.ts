@@ -41,8 +41,8 @@ export interface UpDeps {
     dataDir: string;
     logger: ReturnType<typeof pino>;
   }): Promise<ControlPlaneHandle>;
-  /** The agent's entry, to be run as a process. */
-  agentModule: string;
+  /** The agent's entry, to be run as a process, with options of Node itself. */
+  agent: { module: string; node: readonly string[] };
 }
 
 /** How long backends may take to come up before we say so and go on, in milliseconds. */
@@ -177,7 +177,7 @@ async function start(
     options,
     site,
     await knownTo(client, identity, options),
-    { client, url: controlPlane.url, logDir, module: deps.agentModule },
+    { client, url: controlPlane.url, logDir, ...deps.agent },
     children,
   );
   const status = await waitForBackends(client, options.data, ready.admin);
@@ -245,13 +245,14 @@ async function startAgent(
   { data, sip, workers, admin }: UpOptions,
   site: string,
   identity: Identity | undefined,
-  to: { client: Client; url: string; logDir: string; module: string },
+  to: { client: Client; url: string; logDir: string } & UpDeps['agent'],
   children: Children,
 ): Promise<{ admin: HostPort }> {
   const joinToken = identity ? '' : (await to.client.createJoinToken(site, '10m')).token;
   return children.start<{ admin: HostPort }>({
     name: 'the agent',
     module: to.module,
+    node: to.node,
     env: joinToken ? { SIPFLEET_JOIN_TOKEN: joinToken } : {},
     args: [
       ...['--control-plane', to.url, '--data', join(data, 'agent'), '--name', 'local'],
