@@ -85,7 +85,13 @@ function boundsOf({ minLevel, maxLoss }: { minLevel?: number; maxLoss?: number }
   };
 }
 
-const audioOf = (name: string): Uint8Array => melody(SAMPLES[name] ?? []);
+const audio = new Map<string, Uint8Array>();
+/** One of the sounds that the agent has, as PCMU: made once, played by every call. */
+function audioOf(name: string): Uint8Array {
+  const known = audio.get(name) ?? melody(SAMPLES[name] ?? []);
+  audio.set(name, known);
+  return known;
+}
 
 function credentialsOf(check: Check, secrets: Secrets): { username: string; password: string } | string | undefined {
   if (check.credentials === undefined) return undefined;

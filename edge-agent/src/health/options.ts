@@ -56,13 +56,13 @@ export function probeOptions(target: ProbeTarget, signal?: AbortSignal, tap?: Pr
 interface Callbacks {
   final(answer: Answer): void;
   failed(error: NodeJS.ErrnoException): void;
-  /** A message was sent or received by the socket with this address. */
-  saw(sent: boolean, local: { address: string; port: number }, bytes: Uint8Array): void;
+  /** A message was sent or received by the socket with this address, which is asked for where somebody wants to know. */
+  saw(sent: boolean, local: () => { address: string; port: number }, bytes: Uint8Array): void;
 }
 
 function sighting({ transport, address, port }: ProbeTarget, tap: ProbeTap | undefined): Callbacks['saw'] {
   if (!tap) return () => {};
-  return (sent, local, bytes) => tap({ transport, sent, local, remote: { address, port }, bytes });
+  return (sent, local, bytes) => tap({ transport, sent, local: local(), remote: { address, port }, bytes });
 }
 
 function outcomeOf(answer: Answer, { check }: ProbeTarget): ProbeOutcome {
@@ -90,7 +90,7 @@ function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Cal
   const send = (request: Uint8Array, wait: number): void => {
     if (closed) return;
     socket.send(request);
-    on.saw(true, socket.address(), request);
+    on.saw(true, () => socket.address(), request);
     retransmit = setTimeout(() => send(request, Math.min(wait * 2, T2)), wait);
   };
   socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -101,7 +101,7 @@ function probeUdp(target: ProbeTarget, localAddress: string | undefined, on: Cal
     closeSuccessor = probeUdp(target, undefined, on);
   });
   socket.on('message', (bytes) => {
-    on.saw(false, socket.address(), bytes);
+    on.saw(false, () => socket.address(), bytes);
     const answer = readAnswer(bytes, branch);
     if (answer && answer.status >= 200) on.final(answer);
   });
@@ -129,8 +129,8 @@ function probeStream(target: ProbeTarget, localAddress: string | undefined, on: 
     const own = { address: socket.localAddress as string, port: socket.localPort as number };
     const request = optionsRequest(target, own, branch);
     socket.write(request);
-    on.saw(true, own, request);
-    answers = new StreamAnswers(branch, (message) => on.saw(false, own, message));
+    on.saw(true, () => own, request);
+    answers = new StreamAnswers(branch, (message) => on.saw(false, () => own, message));
   });
   socket.on('data', (bytes) => {
     const final = answers.add(bytes);

@@ -11,6 +11,9 @@ const BACKSTOP_MS = 250;
 /** What a probe has that is stopped: a call says BYE, a registration is taken back. */
 const WAY_OUT_MS = GRACE_MS + BACKSTOP_MS;
 
+/** Why a probe that has come to its end is told to stop. Without a reason of ours each would get a DOMException with its stack. */
+const OVER = new Error('the probe is over');
+
 /** One prober for all types of checks. Whatever a type's prober does, an outcome is there in time, and never a rejection. `tap` sees its SIP messages. */
 export function createProber(secrets: () => Secrets, tap?: ProbeTap): Prober {
   const probers: Record<CheckType, Prober> = {
@@ -48,7 +51,7 @@ export function hardDeadline(
     const finish = (outcome: ProbeOutcome): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
-      stop.abort();
+      stop.abort(OVER);
       resolve(outcome);
     };
     if (signal.aborted) return finish(stopped);

@@ -42,19 +42,26 @@ function decodePcma(byte: number): number {
   return bits & 0x80 ? magnitude : -magnitude;
 }
 
-const table = (decode: (byte: number) => number): Int16Array =>
+const tableOf = (decode: (byte: number) => number): Int16Array =>
   Int16Array.from({ length: 256 }, (_, byte) => decode(byte));
-const DECODED = { [PCMU]: table(decodePcmu), [PCMA]: table(decodePcma) } as const;
+const DECODED = { [PCMU]: tableOf(decodePcmu), [PCMA]: tableOf(decodePcma) } as const;
+
+// Loops: `from` with a function takes the iterator's way, ten times as long, and a dummy call has fifty packets a second each way.
 
 /** 16-bit linear samples → bytes of the codec, one each. */
 export function encode(codec: Codec, samples: Int16Array): Uint8Array {
-  return Uint8Array.from(samples, codec === PCMU ? encodePcmu : encodePcma);
+  const encodeSample = codec === PCMU ? encodePcmu : encodePcma;
+  const bytes = new Uint8Array(samples.length);
+  for (let i = 0; i < samples.length; i++) bytes[i] = encodeSample(samples[i]!);
+  return bytes;
 }
 
 /** Bytes of the codec → 16-bit linear samples. */
 export function decode(codec: Codec, bytes: Uint8Array): Int16Array {
-  const samples = DECODED[codec];
-  return Int16Array.from(bytes, (byte) => samples[byte]!);
+  const table = DECODED[codec];
+  const samples = new Int16Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) samples[i] = table[bytes[i]!]!;
+  return samples;
 }
 
 /** PCMU, which files are in, as bytes of the codec that was agreed on. */

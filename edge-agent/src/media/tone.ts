@@ -30,5 +30,9 @@ function* samplesOf({ hertz, ms }: Note): Generator<number> {
   }
 }
 
-/** A second of 440 Hz: what is sent when no file is given. */
-export const defaultTone = (): Uint8Array => melody([{ hertz: [440], ms: 1000 }]);
+let tone: Uint8Array | undefined;
+/** A second of 440 Hz: what is sent when no file is given. The same bytes for everyone, made when first asked for. */
+export function defaultTone(): Uint8Array {
+  tone ??= melody([{ hertz: [440], ms: 1000 }]);
+  return tone;
+}
