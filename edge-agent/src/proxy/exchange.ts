@@ -1,6 +1,7 @@
 import type { Endpoint, Segments } from '../ports.ts';
 import { joinSegments } from '../sip/splice.ts';
 import { Finished } from '../transaction/finished.ts';
+import { KeyTable } from '../transaction/key-table.ts';
 import type { State } from '../transaction/machines.ts';
 import { TimerWheel } from '../transaction/wheel.ts';
 import type { Listener } from './runtime.ts';
@@ -146,8 +147,9 @@ export class Exchanges {
   readonly #capacity: number;
   readonly #all: Exchange[] = [];
   readonly #free: Exchange[] = [];
-  readonly #servers = new Map<number, Exchange>();
-  readonly #clients = new Map<number, Exchange>();
+  /** Places in `#all`, by the key of the server transaction and of each client transaction. */
+  readonly #servers = new KeyTable();
+  readonly #clients = new KeyTable();
   readonly #wheel: TimerWheel;
   /** What has ended, for as long as a retransmission may come. */
   readonly finished = new Finished();
@@ -163,9 +165,9 @@ export class Exchanges {
     return this.#servers.size;
   }
 
-  /** All of them, in the order in which they began. */
-  open(): IterableIterator<Exchange> {
-    return this.#servers.values();
+  /** All of them, in no order; one that ends meanwhile may still come. */
+  *open(): Generator<Exchange> {
+    for (const exchange of this.#all) if (this.#servers.get(exchange.serverKey) === exchange.index) yield exchange;
   }
 
   /** Some timer runs. */
@@ -174,12 +176,12 @@ export class Exchanges {
   }
 
   find(serverKey: number): Exchange | undefined {
-    return this.#servers.get(serverKey);
+    return this.#at(this.#servers.get(serverKey));
   }
 
   /** The exchange that an attempt's branch belongs to. */
   byBranch(key: number): Exchange | undefined {
-    return this.#clients.get(key);
+    return this.#at(this.#clients.get(key));
   }
 
   /** A new one; undefined at the limit. */
@@ -191,7 +193,7 @@ export class Exchanges {
       this.#all.push(exchange);
     }
     exchange.serverKey = serverKey;
-    this.#servers.set(serverKey, exchange);
+    this.#servers.set(serverKey, exchange.index);
     return exchange;
   }
 
@@ -202,7 +204,7 @@ export class Exchanges {
     attempt.backend = backend;
     attempt.state = exchange.invite ? 'calling' : 'trying';
     attempt.abandoned = attempt.ringing = attempt.cancelSent = attempt.redialed = false;
-    this.#clients.set(key, exchange);
+    this.#clients.set(key, exchange.index);
   }
 
   /** Ends it. `status`: the final one, remembered for retransmissions; 0 forgets it at once. */
@@ -226,5 +228,9 @@ export class Exchanges {
   /** Fires what is due. */
   advance(now: number, fire: (exchange: Exchange, timer: number) => void): void {
     this.#wheel.advance(now, (id) => fire(this.#all[Math.floor(id / TIMERS)]!, id % TIMERS));
+  }
+
+  #at(index: number): Exchange | undefined {
+    return index < 0 ? undefined : this.#all[index];
   }
 }

@@ -13,117 +13,84 @@ export function hashKey(bytes: Uint8Array): HashKey {
 /** Low and high word of the last {@link sipHash24}. */
 export const digest = new Int32Array(2);
 
-// State of SipHash: v0..v3 as low/high words.
-let l0 = 0;
-let h0 = 0;
-let l1 = 0;
-let h1 = 0;
-let l2 = 0;
-let h2 = 0;
-let l3 = 0;
-let h3 = 0;
-
 /**
  * SipHash-2-4 (Aumasson, Bernstein 2012) of `bytes[start, end)`, on 32-bit halves since BigInt allocates.
  * The 64-bit result is in {@link digest}; returns the low word.
  */
 export function sipHash24(key: HashKey, bytes: Uint8Array, start: number, end: number): number {
-  const k0 = key[0]!;
-  const k1 = key[1]!;
-  const k2 = key[2]!;
-  const k3 = key[3]!;
-  l0 = k0 ^ 0x70736575;
-  h0 = k1 ^ 0x736f6d65;
-  l1 = k2 ^ 0x6e646f6d;
-  h1 = k3 ^ 0x646f7261;
-  l2 = k0 ^ 0x6e657261;
-  h2 = k1 ^ 0x6c796765;
-  l3 = k2 ^ 0x79746573;
-  h3 = k3 ^ 0x74656462;
-  const length = end - start;
-  let i = start;
-  for (const whole = end - (length & 7); i < whole; i += 8) {
-    const ml = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
-    const mh = bytes[i + 4]! | (bytes[i + 5]! << 8) | (bytes[i + 6]! << 16) | (bytes[i + 7]! << 24);
-    l3 ^= ml;
-    h3 ^= mh;
-    round(2);
-    l0 ^= ml;
-    h0 ^= mh;
+  // v0..v3 as low and high words, all of them local: the optimizer keeps them in registers.
+  let a = key[0]! ^ 0x70736575;
+  let A = key[1]! ^ 0x736f6d65;
+  let b = key[2]! ^ 0x6e646f6d;
+  let B = key[3]! ^ 0x646f7261;
+  let c = key[0]! ^ 0x6e657261;
+  let C = key[1]! ^ 0x6c796765;
+  let d = key[2]! ^ 0x79746573;
+  let D = key[3]! ^ 0x74656462;
+  const whole = end - ((end - start) & 7);
+  const last = whole + 8;
+  // Blocks of eight bytes, then the rest with the length, then the finalization as a block of zeroes: one copy of the rounds for all.
+  for (let i = start; i <= last; i += 8) {
+    let ml = 0;
+    let mh = 0;
+    let rounds = 2;
+    if (i < whole) {
+      ml = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
+      mh = bytes[i + 4]! | (bytes[i + 5]! << 8) | (bytes[i + 6]! << 16) | (bytes[i + 7]! << 24);
+    } else if (i === whole) {
+      mh = ((end - start) & 255) << 24;
+      for (let at = i, shift = 0; at < end; at++, shift += 8) {
+        if (shift < 32) ml |= bytes[at]! << shift;
+        else mh |= bytes[at]! << (shift - 32);
+      }
+    } else {
+      c ^= 0xff;
+      rounds = 4;
+    }
+    d ^= ml;
+    D ^= mh;
+    do {
+      let t = (a >>> 0) + (b >>> 0);
+      a = t | 0;
+      A = (A + B + (t > 0xffffffff ? 1 : 0)) | 0;
+      t = (b << 13) | (B >>> 19);
+      B = (B << 13) | (b >>> 19);
+      b = t ^ a;
+      B ^= A;
+      t = a;
+      a = A;
+      A = t;
+      t = (c >>> 0) + (d >>> 0);
+      c = t | 0;
+      C = (C + D + (t > 0xffffffff ? 1 : 0)) | 0;
+      t = (d << 16) | (D >>> 16);
+      D = (D << 16) | (d >>> 16);
+      d = t ^ c;
+      D ^= C;
+      t = (a >>> 0) + (d >>> 0);
+      a = t | 0;
+      A = (A + D + (t > 0xffffffff ? 1 : 0)) | 0;
+      t = (d << 21) | (D >>> 11);
+      D = (D << 21) | (d >>> 11);
+      d = t ^ a;
+      D ^= A;
+      t = (c >>> 0) + (b >>> 0);
+      c = t | 0;
+      C = (C + B + (t > 0xffffffff ? 1 : 0)) | 0;
+      t = (b << 17) | (B >>> 15);
+      B = (B << 17) | (b >>> 15);
+      b = t ^ c;
+      B ^= C;
+      t = c;
+      c = C;
+      C = t;
+    } while (--rounds > 0);
+    a ^= ml;
+    A ^= mh;
   }
-  let ml = 0;
-  let mh = (length & 255) << 24;
-  for (let shift = 0; i < end; i++, shift += 8) {
-    if (shift < 32) ml |= bytes[i]! << shift;
-    else mh |= bytes[i]! << (shift - 32);
-  }
-  l3 ^= ml;
-  h3 ^= mh;
-  round(2);
-  l0 ^= ml;
-  h0 ^= mh;
-  l2 ^= 0xff;
-  round(4);
-  digest[0] = l0 ^ l1 ^ l2 ^ l3;
-  digest[1] = h0 ^ h1 ^ h2 ^ h3;
+  digest[0] = a ^ b ^ c ^ d;
+  digest[1] = A ^ B ^ C ^ D;
   return digest[0]!;
-}
-
-function round(times: number): void {
-  // Locals, so that the optimizer keeps the state in registers.
-  let a = l0;
-  let A = h0;
-  let b = l1;
-  let B = h1;
-  let c = l2;
-  let C = h2;
-  let d = l3;
-  let D = h3;
-  let t = 0;
-  for (let n = 0; n < times; n++) {
-    t = (a >>> 0) + (b >>> 0);
-    a = t | 0;
-    A = (A + B + (t > 0xffffffff ? 1 : 0)) | 0;
-    t = (b << 13) | (B >>> 19);
-    B = (B << 13) | (b >>> 19);
-    b = t ^ a;
-    B ^= A;
-    t = a;
-    a = A;
-    A = t;
-    t = (c >>> 0) + (d >>> 0);
-    c = t | 0;
-    C = (C + D + (t > 0xffffffff ? 1 : 0)) | 0;
-    t = (d << 16) | (D >>> 16);
-    D = (D << 16) | (d >>> 16);
-    d = t ^ c;
-    D ^= C;
-    t = (a >>> 0) + (d >>> 0);
-    a = t | 0;
-    A = (A + D + (t > 0xffffffff ? 1 : 0)) | 0;
-    t = (d << 21) | (D >>> 11);
-    D = (D << 21) | (d >>> 11);
-    d = t ^ a;
-    D ^= A;
-    t = (c >>> 0) + (b >>> 0);
-    c = t | 0;
-    C = (C + B + (t > 0xffffffff ? 1 : 0)) | 0;
-    t = (b << 17) | (B >>> 15);
-    B = (B << 17) | (b >>> 15);
-    b = t ^ c;
-    B ^= C;
-    t = c;
-    c = C;
-    C = t;
-  }
-  l0 = a;
-  h0 = A;
-  l1 = b;
-  h1 = B;
-  l2 = c;
-  h2 = C;
-  l3 = d;
-  h3 = D;
 }
 
 /** Start value of {@link mix}. */
