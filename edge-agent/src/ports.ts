@@ -84,8 +84,11 @@ export interface UdpSocket {
   readonly port: number;
   /** Index handed to the handler; reassigned when a new plan numbers listeners anew. */
   listener: number;
-  /** Queues one datagram. Never throws, never waits: what the kernel does not take is counted in `dropped`. Without effect where the family differs. */
-  send(to: Endpoint, message: Segments): void;
+  /**
+   * Queues one datagram. Never throws, never waits: what the kernel does not take is counted in `dropped`. Without effect where the family differs.
+   * Returns where its text stands in one piece in the arena's bytes, until the next message is sent; −1: nowhere.
+   */
+  send(to: Endpoint, message: Segments): number;
   close(): Promise<void>;
 }
 

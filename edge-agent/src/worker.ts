@@ -179,8 +179,10 @@ const output: Output = {
     return udp.arena;
   },
   datagram(listener, to, message) {
-    told(listener, to, message);
-    sockets.udp(listener.handle)?.send(to, message);
+    const at = sockets.udp(listener.handle)?.send(to, message) ?? -1;
+    if (at < 0) return told(listener, to, message);
+    running!.counters.sent(listener.index, message.length);
+    tape?.sentWhole(to, udp.arena.bytes, at, at + message.length, listener.index);
   },
   stream(listener, worker, to, message) {
     const { counters } = running!;

@@ -1,5 +1,4 @@
 import { hrtime } from 'node:process';
-import type { Segments } from '../../edge-agent/src/ports.ts';
 import { Exchanges } from '../../edge-agent/src/proxy/exchange.ts';
 import { createFlows, Flows } from '../../edge-agent/src/proxy/flows.ts';
 import { createPeers, Peers } from '../../edge-agent/src/proxy/peers.ts';
@@ -83,8 +82,10 @@ const proxy = new SipProxy(
     arena: () => arena,
     datagram: (_l, to, message) => {
       bytesOut += message.length;
-      if (stateful) answerBy(message);
-      tape?.sent(to, message, 0);
+      // As the transport does, whose copy the tape then takes.
+      gather(out, 0, message);
+      if (stateful) answerBy();
+      tape?.sentWhole(to, out, 0, message.length, 0);
     },
     stream: () => false,
     dial: () => false,
@@ -113,8 +114,7 @@ const proxy = new SipProxy(
   tape,
 );
 /** Puts the branch of a forwarded INVITE into the 200. */
-function answerBy(message: Segments): void {
-  gather(out, 0, message);
+function answerBy(): void {
   if (out[0] === 0x49) for (let i = 0; i < 26; i++) block[okBranch + i] = out[sentBranch + i]!;
 }
 

@@ -38,11 +38,13 @@ test('what came and went stands on the tape, byte for byte, with where and when'
   writer.received(77, bytesOf('..INVITE..'), 2, 8, PHONE, 300);
   now = 2.5;
   writer.sent({ ...PHONE, transport: TRANSPORT.udp }, segments('IN', '', 'VITE!'), 1);
+  writer.sentWhole({ ...PHONE, transport: TRANSPORT.udp }, bytesOf('..ACK.'), 2, 5, 2);
   const { found } = scanned(new TapeReader(tape));
   const { transport: _t, connection: _c, ...address } = PHONE;
   expect(found).toEqual([
     { text: 'INVITE', time: 1.5, call: 77, listener: 300, plan: 9, direction: 0, transport: 4, length: 6, ...address },
     { text: 'INVITE!', time: 2.5, call: 77, listener: 1, plan: 9, direction: 1, transport: 0, length: 7, ...address },
+    { text: 'ACK', time: 2.5, call: 77, listener: 2, plan: 9, direction: 1, transport: 0, length: 3, ...address },
   ]);
   expect(DIRECTION).toEqual({ received: 0, sent: 1 });
 });

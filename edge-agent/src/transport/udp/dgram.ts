@@ -111,17 +111,18 @@ class DgramUdpSocket implements UdpSocket {
     this.#open = open;
   }
 
-  send(to: Endpoint, message: Segments): void {
-    if (this.#closing || isIPv4(to) !== this.#v4) return;
+  send(to: Endpoint, message: Segments): number {
+    if (this.#closing || isIPv4(to) !== this.#v4) return -1;
     // A port that Node refuses by throwing: the kernel would refuse it too.
     if (to.port === 0) {
       this.#counts.sendDropped++;
-      return;
+      return -1;
     }
     const text = new Uint8Array(message.length);
     gather(text, 0, message);
     this.#queue.push({ text, address: formatAddress(to), port: to.port });
     this.#pending.add(this);
+    return -1;
   }
 
   flush(): void {

@@ -231,16 +231,18 @@ class FfiUdpSocket implements UdpSocket {
     this.listener = listener;
   }
 
-  send(to: Endpoint, message: Segments): void {
-    if (this.closed || isIPv4(to) !== this.#v4) return;
+  send(to: Endpoint, message: Segments): number {
+    if (this.closed || isIPv4(to) !== this.#v4) return -1;
     if (message.length > MAX_PAYLOAD) {
       this.#transport.drop();
-      return;
+      return -1;
     }
     const at = this.#transport.store(message);
     if (this.#queue.empty) this.#transport.pend(this);
     this.#queue.push(at, message.length, to);
+    // What is sent is not wiped: the text stands where it was.
     if (this.#queue.full) this.#transport.spill();
+    return at;
   }
 
   flush(counts: TransportCounts): void {
