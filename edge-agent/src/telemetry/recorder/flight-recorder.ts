@@ -6,6 +6,7 @@ import { METHOD, METHODS } from '../../sip/method.ts';
 import type { Transaction } from '../calls/transactions.ts';
 import { DIRECTION, TapeReader, type TapeRecord } from '../tape.ts';
 import { type TraceRef, traceKey, traceOf } from '../traces/ids.ts';
+import { CallMap } from './call-map.ts';
 import { type Decision, headerOf, type KeptCall, type KeptMessage, type Reason } from './kept-call.ts';
 
 export interface RecorderOptions {
@@ -52,9 +53,9 @@ export class FlightRecorder {
   readonly #plans = new Map<number, { generation: number; listeners: Listener[] }>();
   readonly #keys = new Map<string, HashKey>();
   /** In the order in which they were kept. */
-  readonly #calls = new Map<number, KeptCall>();
+  readonly #calls = new CallMap<KeptCall>();
   /** Those that are added to, and until when (the tapes' clock). */
-  readonly #open = new Map<number, number>();
+  readonly #open = new CallMap<number>();
   readonly #fresh = new Set<number>();
   /** Those that got messages since they were sorted. */
   readonly #grown = new Set<KeptCall>();
