@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <linux/sock_diag.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -45,22 +44,6 @@ struct load {
 struct counts {
   long sent, answered, replies, provisional, duplicate, wrong, refused;
 };
-
-static int64_t clock_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t); /* the clock of SO_TIMESTAMPNS */
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int64_t received_at(struct msghdr *header) {
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_TIMESTAMPNS) continue;
-    struct timespec t;
-    memcpy(&t, CMSG_DATA(c), sizeof t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-  }
-  return clock_ns();
-}
 
 /* ACKs and BYEs on their way out: at most two for each reply of one inbox. */
 struct follow_ups {
@@ -140,14 +123,6 @@ static void send_requests(struct load *load, struct request (*slots)[KINDS], lon
   int64_t now = clock_ns();
   for (int i = 0; i < count; i++) sent_at[first + i] = now;
   send_all(load->fd, out, count);
-}
-
-/* Replies that this process was too slow to take from its socket. */
-static unsigned dropped(int fd) {
-  uint32_t info[SK_MEMINFO_VARS] = {0};
-  socklen_t length = sizeof info;
-  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) != 0) die("SO_MEMINFO: %s", strerror(errno));
-  return info[SK_MEMINFO_DROPS];
 }
 
 static int by_value(const void *a, const void *b) {

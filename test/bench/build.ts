@@ -4,12 +4,14 @@ import { join } from 'node:path';
 
 const here = import.meta.dirname;
 
-export const PROGRAMS = ['blast', 'stream-blast', 'sink', 'cfwd'] as const;
+export const PROGRAMS = ['blast', 'caller', 'stream-blast', 'sink', 'cfwd'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 /** What a program is made of besides its own file and udp.c. */
 const BESIDE: Partial<Record<Program, string[]>> = {
   blast: ['messages.c', 'calls.c'],
+  caller: ['messages.c', 'calls.c', 'timers.c'],
+  sink: ['unacked.c', 'timers.c'],
   'stream-blast': ['messages.c', 'stream.c'],
 };
 

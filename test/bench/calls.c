@@ -57,3 +57,21 @@ size_t in_dialog(char *out, size_t size, const struct series *series, const char
   add(&draft, "CSeq: %d %s\r\nContent-Length: 0\r\n\r\n", method[0] == 'A' ? 314159 : 314160, method);
   return draft.length < size ? draft.length : 0;
 }
+
+size_t ack_of_failure(char *out, size_t size, const struct series *series, long id, long user, const char *text,
+                      const char *end) {
+  struct field from = {0}, to = {0};
+  for (const char *line = text, *line_end; line < end; line = line_end + 2) {
+    line_end = memmem(line, (size_t)(end - line), "\r\n", 2);
+    if (!line_end || line_end == line) break;
+    if (!takes("From: ", line, line_end, &from)) takes("To: ", line, line_end, &to);
+  }
+  if (!from.text || !to.text) return 0;
+  struct draft draft = {out, size, 0};
+  add(&draft, "ACK sip:clyde%05ld@example.com SIP/2.0\r\nVia: %sbranch=z9hG4bK-%08x-%08ld;rport\r\nMax-Forwards: 70\r\n", user,
+      series->sent_by, series->run, id);
+  add(&draft, "From: %.*s\r\nTo: %.*s\r\nCall-ID: %08x-%08ld@bench.invalid\r\n", from.length, from.text, to.length,
+      to.text, series->run, id);
+  add(&draft, "CSeq: 314159 ACK\r\nContent-Length: 0\r\n\r\n");
+  return draft.length < size ? draft.length : 0;
+}

@@ -11,4 +11,8 @@
 size_t in_dialog(char *out, size_t size, const struct series *series, const char *method, long id, const char *text,
                  const char *end);
 
+/* Writes the ACK of a non-2xx final response to INVITE number `id` for user number `user`, of the INVITE's own transaction (§17.1.1.3). */
+size_t ack_of_failure(char *out, size_t size, const struct series *series, long id, long user, const char *text,
+                      const char *end);
+
 #endif

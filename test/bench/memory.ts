@@ -23,7 +23,7 @@ export interface MemoryResult {
 }
 
 /** Σ Pss of /proc/PID/smaps_rollup over a process and its children, bytes. */
-function memoryOf(pid: number): number {
+export function memoryOf(pid: number): number {
   let kilobytes = 0;
   for (const one of family(pid)) {
     const rollup = readFileSync(`/proc/${one}/smaps_rollup`, 'utf8');

@@ -30,7 +30,7 @@ export interface Site {
 }
 
 /** What is measured, each with its tables. */
-const OF_PROXIES = ['pairs', 'calls', 'overload', 'streams', 'memory'] as const;
+const OF_PROXIES = ['pairs', 'calls', 'overload', 'impaired', 'streams', 'memory'] as const;
 export const SECTIONS = [...OF_PROXIES, 'checks', 'telemetry'] as const;
 export type Section = (typeof SECTIONS)[number];
 

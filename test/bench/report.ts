@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { ChecksResult } from './checks.ts';
+import { type ImpairedResult, lost } from './impaired.ts';
 import type { Machine } from './machine.ts';
 import { type Baseline, FIXED_RATES, type Result } from './measure.ts';
 import type { MemoryResult } from './memory.ts';
@@ -24,6 +25,7 @@ export interface Report {
   };
   calls?: Result[];
   overload?: OverloadResult[];
+  impaired?: ImpairedResult[];
   streams?: StreamResult[];
   memory?: MemoryResult[];
   checks?: ChecksResult;
@@ -102,6 +104,51 @@ function overloads(results: readonly OverloadResult[]): string {
   );
 }
 
+function onBadNetwork(results: readonly ImpairedResult[]): string[] {
+  const mebibytes = (bytes: number): string => whole(bytes / 2 ** 20);
+  const milliseconds = (micros: number): string => (micros / 1000).toFixed(1);
+  const network = results.map(({ title, max, network, answered, proxyDrops }) => {
+    const datagrams = network.passed + network.lost;
+    const half = max === null ? '' : `half of ${whole(max)} calls/s without impairment; `;
+    return `- ${title}: ${half}of ${whole(datagrams)} datagrams ${whole(network.lost)} were lost on purpose, ${whole(network.doubled)} doubled, ${whole(network.delayed)} held back (the BYE of ${whole(answered.byedFirst)} calls came before the ACK, or the ACK never); ${whole(proxyDrops)} more did not fit the proxy's socket.`;
+  });
+  return [
+    table(
+      [
+        '',
+        'calls/s',
+        'tried',
+        'established',
+        'ended',
+        'lost',
+        'p50 ms',
+        'p99 ms',
+        'max ms',
+        'µs a call',
+        'of the core',
+      ],
+      results.map(({ title, rate, called, cpuMicros, cpuShare, ...rest }) => [
+        title,
+        ...[rate, called.tried, called.established, called.ended, lost({ called, ...rest })].map(whole),
+        ...[called.p50, called.p99, called.max].map(milliseconds),
+        whole(cpuMicros),
+        percent(cpuShare),
+      ]),
+    ),
+    'Sent again, by the caller and by the callees, and what came again; memory of the proxy in MiB:',
+    table(
+      ['', 'INVITE', 'BYE', 'ACK', '2xx', '2xx without ACK', 'INVITE came again', 'before', 'quarter 1', '2', '3', '4'],
+      results.map(({ title, called, answered, memory }) => [
+        title,
+        ...[called.invitesAgain, called.byesAgain, called.acksAgain].map(whole),
+        ...[answered.answersAgain, answered.gaveUp, answered.invitesAgain].map(whole),
+        ...[memory.before, ...memory.quarters].map(mebibytes),
+      ]),
+    ),
+    network.join('\n'),
+  ];
+}
+
 function overStreams(results: readonly StreamResult[]): string {
   return table(
     ['', 'TCP messages/s', 'TCP connections/s', 'TLS messages/s', 'TLS connections/s'],
@@ -169,7 +216,7 @@ const configurations = (results: readonly { title: string; version: string; conf
 /** What was measured, as Markdown by section. */
 export function sections(report: Report): Partial<Record<Section, string>> {
   const blocks = (...parts: string[]): string => [circumstances(report), ...parts].join('\n\n');
-  const { pairs, calls, overload, streams, memory, checks, telemetry } = report;
+  const { pairs, calls, overload, impaired, streams, memory, checks, telemetry } = report;
   return {
     ...(pairs && {
       pairs: blocks(
@@ -193,6 +240,12 @@ export function sections(report: Report): Partial<Record<Section, string>> {
       overload: blocks(
         'More whole calls than the proxy can do, for five seconds; nobody sends anything twice:',
         overloads(overload),
+      ),
+    }),
+    ...(impaired && {
+      impaired: blocks(
+        `Whole calls on a network that loses 2 %, doubles 1 % and holds back 20 % of all datagrams, for ${whole(impaired[0]?.called.seconds ?? 0)} s; callers and callees send again as RFC 3261 says:`,
+        ...onBadNetwork(impaired),
       ),
     }),
     ...(streams && {

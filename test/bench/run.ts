@@ -8,12 +8,14 @@ import { parseArgs, promisify } from 'node:util';
 import { createAuthority } from '../../edge-agent/src/transport/certificates.fixture.ts';
 import { build, type Program } from './build.ts';
 import type { ChecksResult } from './checks.ts';
+import { measureImpaired } from './impaired.ts';
 import { type Bed, blast } from './load.ts';
 import { busyShare, divideCores, machine } from './machine.ts';
 import { type Baseline, directoryOf, measure, measureBaseline, QUICK, type Result, THOROUGH } from './measure.ts';
 import { measureMemory } from './memory.ts';
+import { chosen, count, listed, options, type Settings, USAGE } from './options.ts';
 import { measureOverload } from './overload.ts';
-import { type Address, PEERS, type Peer, SECTIONS, type Section, type Site, text } from './peers.ts';
+import { type Address, type Peer, SECTIONS, type Section, type Site, text } from './peers.ts';
 import { start, stopAll } from './processes.ts';
 import { describeProfiles } from './profile.ts';
 import { markdown, type Report, record } from './report.ts';
@@ -21,51 +23,10 @@ import { measureStreams } from './streams.ts';
 import type { SinkCounts } from './telemetry-sink.ts';
 import { validate } from './validate.ts';
 
-const USAGE = `npm run bench -- [options]
-  --quick            short runs, coarse results (about a minute)
-  --sections NAMES   only these tables, by commas: ${SECTIONS.join(', ')}
-  --only NAMES       only these peers, by commas: ${PEERS.map((p) => p.name).join(', ')}
-  --mix SHARES       requests to send, default invite=1; for example invite=8,options=1,register=1
-  --proxy-core N     core of the proxy under test, default the last; the load gets the others
-  --json FILE        write all that was measured
-  --record           put the tables into docs/performance.md; refused if the machine was not quiet
-  --cpu-prof         profile the agent at --rate instead of measuring
-  --rate N           pairs/s while profiling, default 30000
-  --help`;
-
-const options = {
-  quick: { type: 'boolean', default: false },
-  only: { type: 'string' },
-  sections: { type: 'string' },
-  mix: { type: 'string', default: 'invite=1' },
-  'proxy-core': { type: 'string' },
-  json: { type: 'string' },
-  record: { type: 'boolean', default: false },
-  'cpu-prof': { type: 'boolean', default: false },
-  rate: { type: 'string', default: '30000' },
-  help: { type: 'boolean', default: false },
-} as const;
-
+const PROFILED_RATE = 30_000;
 /** Above these shares of foreign CPU use, figures say more about the neighbours than about the proxy. */
 const QUIET_BEFORE = 0.03;
 const QUIET_DURING = 0.05;
-
-type Settings = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
-
-function chosen(settings: Settings): readonly Peer[] {
-  const names = PEERS.map((peer) => peer.name);
-  const wanted = listed('--only', settings.only, names) ?? (settings['cpu-prof'] ? ['sipfleet'] : names);
-  return PEERS.filter((peer) => wanted.includes(peer.name));
-}
-
-/** Names by commas; undefined where the option is not there. */
-function listed<T extends string>(option: string, text: string | undefined, allowed: readonly T[]): T[] | undefined {
-  return text?.split(',').map((name) => {
-    const known = allowed.find((one) => one === name);
-    if (known === undefined) throw new Error(`${option}: found "${name}", allowed are ${allowed.join(', ')}`);
-    return known;
-  });
-}
 
 /** Addresses with ports that are free now. Sinks have addresses of their own: by its address a proxy tells a backend from a client. */
 async function freeAddresses<const T extends readonly string[]>(...hosts: T): Promise<{ [K in keyof T]: Address }> {
@@ -141,14 +102,20 @@ async function compare(bench: Bench): Promise<Report> {
     const those = there.filter((peer) => peer.sections.includes(section));
     if (wanted.includes(section) && those.length > 0) Object.assign(measured, await MEASURES[section](bench, those));
   }
-  const { pairs, calls = [], streams = [], telemetry } = measured;
+  const { pairs, calls = [], impaired = [], streams = [], telemetry } = measured;
   return {
     date: new Date().toISOString(),
     machine: machine(),
     proxyCore: bed.cores.proxy,
     mix: settings.mix,
     quick: settings.quick,
-    doubts: doubts(busyBefore, [...(pairs?.results ?? []), ...calls, ...streams, ...(telemetry?.pairs ?? [])]),
+    doubts: doubts(busyBefore, [
+      ...(pairs?.results ?? []),
+      ...calls,
+      ...impaired,
+      ...streams,
+      ...(telemetry?.pairs ?? []),
+    ]),
     skipped: [...new Set(peers.filter((peer) => !there.includes(peer)).map((peer) => peer.missing))],
     ...measured,
   };
@@ -176,6 +143,16 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
       return measureOverload(bed, peer, commandOf(bench, peer, directory), bench.proxy, directory);
     });
     return { overload: results };
+  },
+  async impaired({ settings, bed }, peers) {
+    console.error('Measuring calls on a bad network …');
+    const results = await measureImpaired({
+      peers: peers.map(({ name }) => name),
+      seconds: count('--seconds', settings.seconds) ?? 30,
+      rate: count('--rate', settings.rate),
+      proxyCore: bed.cores.proxy,
+    });
+    return { impaired: results };
   },
   async streams(bench, peers) {
     const results = await each(peers, 'TCP and TLS', (peer) => {
@@ -271,7 +248,7 @@ function withStreams(bench: Bench, peer: Peer, section: Section): { directory: s
 
 /** Loads one agent at a steady rate under V8's profiler, and prints where its threads spent their time. */
 async function profile(bench: Bench): Promise<void> {
-  const rate = Number(bench.settings.rate);
+  const rate = count('--rate', bench.settings.rate) ?? PROFILED_RATE;
   for (const peer of chosen(bench.settings)) {
     const directory = directoryOf(bench.directory, peer, 'profile');
     const profiles = mkdtempSync(join(tmpdir(), 'sipfleet-profile-'));

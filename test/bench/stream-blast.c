@@ -33,12 +33,6 @@ struct load {
 
 static struct load load;
 
-static int64_t clock_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void take_reply(const char *text, const char *end) {
   long id = answered(&load.series, text, end);
   if (id < 0 || id >= load.sent || load.latency[id] != 0 || memcmp(text, "SIP/2.0 2", 9) != 0) {

@@ -3,10 +3,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 _Noreturn void die(const char *format, ...) {
   va_list arguments;
@@ -93,4 +95,27 @@ void compose(struct mmsghdr *header, struct sockaddr_in *to, struct iovec *parts
       .msg_iov = parts,
       .msg_iovlen = count,
   };
+}
+
+int64_t clock_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t received_at(struct msghdr *header) {
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_TIMESTAMPNS) continue;
+    struct timespec t;
+    memcpy(&t, CMSG_DATA(c), sizeof t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+  }
+  return clock_ns();
+}
+
+unsigned dropped(int fd) {
+  uint32_t info[SK_MEMINFO_VARS] = {0};
+  socklen_t length = sizeof info;
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) != 0) die("SO_MEMINFO: %s", strerror(errno));
+  return info[SK_MEMINFO_DROPS];
 }

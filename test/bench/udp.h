@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 enum {
@@ -41,5 +42,14 @@ int send_all(int fd, struct mmsghdr *headers, int count);
 
 /* Fills in a header of a datagram that goes to `to` and consists of `parts`. */
 void compose(struct mmsghdr *header, struct sockaddr_in *to, struct iovec *parts, size_t count);
+
+/* Nanoseconds, by the clock of SO_TIMESTAMPNS. */
+int64_t clock_ns(void);
+
+/* When the kernel had the datagram, by its SO_TIMESTAMPNS; now where it has none. */
+int64_t received_at(struct msghdr *header);
+
+/* Datagrams that the kernel threw away because this process was too slow to take them. */
+unsigned dropped(int fd);
 
 #endif

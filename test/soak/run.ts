@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { lost, measureImpaired } from '../bench/impaired.ts';
 import { callsOnBadNetwork } from '../e2e/impaired.ts';
 import { Stage } from '../e2e/stage.ts';
 import type { Agent } from '../interop/agent.ts';
@@ -15,9 +16,12 @@ remote write) and traces; at first nobody takes them, and none of them may be lo
   --rate N      calls per second, default 200
   --workers N   data threads of the agent, default 1
   --exporter-down N   minutes without a receiver for what is pushed: gone, silent, then answering 503; default a third of all, 0: nothing is pushed
+  --half-peak   instead: whole calls at half of the highest rate that the agent does on one core (or at --rate), as \`npm run bench -- --sections impaired\` makes them;
+                nothing is pushed, one worker
   --help
 
-Example: npm run soak -- --minutes 75 --exporter-down 60 --rate 100 --workers 2
+Examples: npm run soak -- --minutes 75 --exporter-down 60 --rate 100 --workers 2
+          npm run soak -- --half-peak
 Needs root on Linux, and SIPp and the other peers of the tests (npm test installs them).`;
 
 /** What a heap may breathe over ten minutes; a leak of a transaction would be far above at any rate. */
@@ -25,9 +29,10 @@ const BREATHING_BYTES = 32 * 2 ** 20;
 
 const options = {
   minutes: { type: 'string', default: '10' },
-  rate: { type: 'string', default: '200' },
+  rate: { type: 'string' },
   workers: { type: 'string', default: '1' },
   'exporter-down': { type: 'string' },
+  'half-peak': { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
 
@@ -84,13 +89,30 @@ async function checkPushes(agent: Agent): Promise<void> {
   if (faults.length > 0) throw new Error(`did not arrive after the outage: ${faults.join(', ')}`);
 }
 
+/** Faster than SIPp can: the bench's callers and callees, in a network namespace of their own. */
+async function soakAtHalfPeak(seconds: number, rate: number | undefined): Promise<void> {
+  const [result] = await measureImpaired({ peers: ['sipfleet'], seconds, rate });
+  if (!result) throw new Error('nothing was measured');
+  const { called, answered, network, memory } = result;
+  const megabytes = [memory.before, ...memory.quarters].map((bytes) => (bytes / 2 ** 20).toFixed(0));
+  console.log(
+    `${called.ended} calls at ${result.rate}/s, ${lost(result)} lost; sent again: ${called.invitesAgain} INVITE, ${called.byesAgain} BYE, ${called.acksAgain} ACK, ${answered.answersAgain} 2xx`,
+  );
+  console.log(`lost on purpose: ${network.lost} datagrams, doubled ${network.doubled}, held back ${network.delayed}`);
+  console.log(`memory of the agent before and by quarter: ${megabytes.join(', ')} MiB`);
+  if (lost(result) > 0) throw new Error('calls were lost');
+  if (memory.quarters[3] > memory.quarters[1] + BREATHING_BYTES) throw new Error('the memory of the agent grew');
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
   if (values.help) return console.log(USAGE);
   if (!canUseNamespaces())
     throw new Error('the soak needs root on Linux and the peers of the tests: run npm test first');
   const seconds = Math.round(positive('minutes', values.minutes) * 60);
-  const rate = positive('rate', values.rate);
+  const given = values.rate === undefined ? undefined : positive('rate', values.rate);
+  if (values['half-peak']) return soakAtHalfPeak(seconds, given);
+  const rate = given ?? 200;
   const downSeconds = outage(values['exporter-down'], seconds);
   const stage = new Stage(await createTopology());
   let shown = 0;
