@@ -57,12 +57,12 @@ export function scheduleOf(plan: CheckPlan, agent: Pick<SiteAgent, 'agentId' | '
     checks: plan.assignments
       .filter((a) => a.agentId === agent.agentId)
       .map(({ farm, backend, check, periodMs, phaseMs }) => ({ farm, backend, check, periodMs, phaseMs })),
-    verdicts: verdictsAt(plan, site)
-      .filter((v) => v.agentId !== agent.agentId)
+    verdicts: sharedAt(plan, site)
+      .verdicts.filter((v) => v.agentId !== agent.agentId)
       .map(({ agentId: _id, ...verdict }) => verdict),
     disagreements: plan.disagreements.filter((d) => d.site === site).map(({ site: _site, ...d }) => d),
-    peers: peersAt(plan, site)
-      .filter((peer) => peer.agentId !== agent.agentId)
+    peers: sharedAt(plan, site)
+      .peers.filter((peer) => peer.agentId !== agent.agentId)
       .map(({ agentId: _id, ...peer }) => peer),
   };
   const body = canonicalJson(schedule);
@@ -74,9 +74,20 @@ export function fingerprintOf(plan: CheckPlan, site: string): string {
   const assignments = plan.assignments.filter((a) => a.site === site);
   const split = plan.disagreements.filter((d) => d.site === site);
   return createHash('sha256')
-    .update(canonicalJson({ assignments, verdicts: verdictsAt(plan, site), split, peers: peersAt(plan, site) }))
+    .update(canonicalJson({ assignments, ...sharedAt(plan, site), split }))
     .digest('hex');
 }
+
+/** What stands in the schedules of all agents of a site, but each one's own. Made once of a plan: a large site asks for it as often as it has agents. */
+function sharedAt(plan: CheckPlan, site: string) {
+  const sites = SHARED.get(plan) ?? new Map<string, Shared>();
+  SHARED.set(plan, sites);
+  const shared = sites.get(site) ?? { verdicts: verdictsAt(plan, site), peers: peersAt(plan, site) };
+  sites.set(site, shared);
+  return shared;
+}
+type Shared = { verdicts: ReturnType<typeof verdictsAt>; peers: ReturnType<typeof peersAt> };
+const SHARED = new WeakMap<CheckPlan, Map<string, Shared>>();
 
 /** Living agents of a site that have said where they are. */
 const peersAt = ({ agents }: CheckPlan, site: string) =>

@@ -17,8 +17,9 @@ export async function takeReport(deps: AppDeps, agent: AgentIdentity, report: Ag
   if (!(await deps.store.recordReport(agent, report, at))) throw new AuthError(401, `agent ${agentId} was revoked`);
   deps.checks.reported(agent, report, at);
   deps.rollouts.reported();
-  const { generation, etag } = await deps.current.snapshotFor(agent);
-  const schedule = (await deps.checks.schedule(agent)).etag;
+  const { snapshot, configuration } = await deps.current.targetFor(agent);
+  const { generation, etag } = snapshot;
+  const schedule = (await deps.checks.schedule(agent, configuration)).etag;
   return { site, generation, etag, schedule, ...deps.hub.reach() };
 }
 

@@ -11,8 +11,8 @@ type Schedule = ReturnType<typeof scheduleOf>;
 export interface CheckPlans {
   /** Of the whole fleet, read from the store. */
   plan(): Promise<CheckPlan>;
-  /** Of one agent, from what is remembered of its site. */
-  schedule(agent: Pick<SiteAgent, 'agentId' | 'site'>): Promise<Schedule>;
+  /** Of one agent, from what is remembered of its site. @param configuration if it was just read: the one of now */
+  schedule(agent: Pick<SiteAgent, 'agentId' | 'site'>, configuration?: Configuration): Promise<Schedule>;
   /** An agent reported: where schedules of its site change with that, the site is told. @param at RFC 3339 */
   reported(agent: Pick<SiteAgent, 'agentId' | 'site'>, report: AgentReport, at: string): void;
   /** The push connection of an agent has ended: if it does not report again soon, it counts as gone without waiting longer. */
@@ -133,8 +133,8 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
   }
 
   /** @param exactly as things are now, not a moment ago */
-  async function derive(site: string, view: SiteView, exactly = false): Promise<Derived> {
-    const from = await current.configuration();
+  async function derive(site: string, view: SiteView, exactly: boolean, read?: Configuration): Promise<Derived> {
+    const from = read ?? (await current.configuration());
     if (view.derived === undefined || !stillHolds(view, from, exactly)) {
       const plan = buildCheckPlan(specsOf(from), [...view.agents.values()], isAlive, site);
       view.derived = { from, alive: aliveIn(view), lookedAt: now(), plan, schedules: new Map() };
@@ -204,11 +204,11 @@ export function createCheckPlans(deps: CheckPlansDeps): CheckPlans {
         fleet = { plan: wholePlan(), at: now() };
       return fleet.plan;
     },
-    async schedule(agent) {
+    async schedule(agent, configuration) {
       const view = await viewOf(agent.site);
       // It joined after the site was read.
       if (!view.agents.has(agent.agentId)) views.delete(agent.site);
-      const { plan, schedules } = await derive(agent.site, await viewOf(agent.site));
+      const { plan, schedules } = await derive(agent.site, await viewOf(agent.site), false, configuration);
       const schedule = schedules.get(agent.agentId) ?? scheduleOf(plan, agent);
       schedules.set(agent.agentId, schedule);
       return schedule;

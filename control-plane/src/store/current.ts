@@ -12,6 +12,8 @@ export interface Current {
   snapshots(site: string): Promise<{ next: CompiledSnapshot; before: CompiledSnapshot }>;
   /** What this agent shall run. */
   snapshotFor(agent: Member): Promise<CompiledSnapshot>;
+  /** That, and the configuration, as of one moment. */
+  targetFor(agent: Member): Promise<{ snapshot: CompiledSnapshot; configuration: Configuration }>;
   /** What each of these shall run, in their order, as of one moment. */
   snapshotsFor(agents: readonly Member[]): Promise<CompiledSnapshot[]>;
 }
@@ -62,6 +64,10 @@ export function createCurrent(store: Pick<Store, 'revision' | 'configuration'>):
       return { next: compiled(next, site), before: compiled(before, site) };
     },
     snapshotFor: async (agent) => compiled(viewFor(agent, await views()), agent.site),
+    async targetFor(agent) {
+      const now = await views();
+      return { snapshot: compiled(viewFor(agent, now), agent.site), configuration: now.next.configuration };
+    },
     async snapshotsFor(agents) {
       const now = await views();
       return agents.map((agent) => compiled(viewFor(agent, now), agent.site));
