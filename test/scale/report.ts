@@ -66,7 +66,8 @@ export function costSection(cost: Cost): string {
   const units = (of: FleetCost, name: (typeof OPERATIONS)[number]): string =>
     `${number(of.operations[name].reads, 1)} R, ${number(of.operations[name].writes, 1)} W`;
   const parts = Object.keys((cost[0] as FleetCost).month.dollars);
-  return `Capacity units as DynamoDB itself counts them (\`ReturnConsumedCapacity\`), each function driven with API Gateway's and DynamoDB's events. R: read units, W: write units.
+  return `Capacity units as DynamoDB itself counts them (\`ReturnConsumedCapacity\`), each function driven with API Gateway's and DynamoDB's events. R: read units, W: write units. The snapshot is the first of a
+site after a change, which is also kept; the others of its agents write nothing, and are counted alike.
 
 ${table(
   ['operation', ...sizes],
