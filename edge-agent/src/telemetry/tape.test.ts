@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type Endpoint, type Segments, TRANSPORT } from '../ports.ts';
 import { createTape, DIRECTION, TapeReader, type TapeRecord, TapeWriter } from './tape.ts';
 
@@ -91,6 +91,28 @@ test('the thread that takes the place of a dead one starts the tape anew, and it
   const { next } = scanned(reader);
   new TapeWriter(tape, () => 0).received(2, bytesOf('new'), 0, 3, PHONE, 0);
   expect(scanned(reader, next).found.map((f) => f.text)).toEqual(['new']);
+});
+
+test('what the writer overtakes is not copied: where its length stood is anything by then', () => {
+  const tape = createTape(1 << 16);
+  const writer = new TapeWriter(tape, () => 0);
+  const reader = new TapeReader(tape);
+  const bytes = new Uint8Array(1000).fill(0x7f);
+  const slice = vi.spyOn(Uint8Array.prototype, 'slice');
+  try {
+    for (let n = 1; n <= 50; n++) writer.received(n, bytes, 0, 1000, PHONE, 0);
+    // Other lengths, so that the old places lie within messages now.
+    const overtake = (call: number) => {
+      if (call === 20) for (let n = 100; n < 400; n++) writer.received(n, bytes, 0, 900 + (n % 90), PHONE, 0);
+      return true;
+    };
+    const taken: number[] = [];
+    reader.scan(undefined, reader.head, overtake, ({ call }) => taken.push(call));
+    expect(taken).toEqual(Array.from({ length: 19 }, (_, i) => i + 1));
+    expect(Math.max(...slice.mock.calls.map(([start, end]) => (end as number) - (start as number)))).toBe(1000);
+  } finally {
+    slice.mockRestore();
+  }
 });
 
 test('a writer at full speed: what the reader gets is whole', async () => {

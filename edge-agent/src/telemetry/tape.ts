@@ -216,16 +216,24 @@ export class TapeReader {
     for (; ((until - position) | 0) > 0; position = (position + 1) | 0) {
       const entry = position & (entries - 1);
       if (!wanted(calls[entry * 2]!, position)) continue;
-      const copy = this.#copy(places[entry * 4 + 2]!);
-      // The writer came by meanwhile: what was read may be another record, or a piece of one.
-      // A write that changes nothing: unlike a load it is not done before the reads above, whatever the processor.
-      if (((Atomics.or(marks, TAIL, 0) - position) | 0) <= 0) take(this.#record, copy);
+      const place = places[entry * 4 + 2]!;
+      this.#readHead(place);
+      // Where the writer came by meanwhile, what was read may be another record or a piece of one, its length anything: the whole tape would be copied.
+      if (this.#isGone(position)) continue;
+      const start = place * UNIT + HEADER;
+      const copy = this.#tape.bytes.slice(start, start + this.#record.length);
+      if (!this.#isGone(position)) take(this.#record, copy);
     }
     return position;
   }
 
-  #copy(place: number): Uint8Array {
-    const { ints, floats, bytes } = this.#tape;
+  /** A write that changes nothing: unlike a load it is not done before the reads above it, whatever the processor. */
+  #isGone(position: number): boolean {
+    return ((Atomics.or(this.#tape.marks, TAIL, 0) - position) | 0) > 0;
+  }
+
+  #readHead(place: number): void {
+    const { ints, floats } = this.#tape;
     const record = this.#record;
     const i = place * 2;
     const where = ints[i + 6]!;
@@ -241,7 +249,5 @@ export class TapeReader {
     record.ip2 = ints[i + 10]! >>> 0;
     record.ip3 = ints[i + 11]! >>> 0;
     record.port = ints[i + 12]!;
-    const start = place * UNIT + HEADER;
-    return bytes.slice(start, Math.min(bytes.length, start + Math.max(0, record.length)));
   }
 }
