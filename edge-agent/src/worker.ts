@@ -179,10 +179,7 @@ const output: Output = {
     return udp.arena;
   },
   datagram(listener, to, message) {
-    const at = sockets.udp(listener.handle)?.send(to, message) ?? -1;
-    if (at < 0) return told(listener, to, message);
-    running!.counters.sent(listener.index, message.length);
-    tape?.sentWhole(to, udp.arena.bytes, at, at + message.length, listener.index);
+    told(listener, to, message, sockets.udp(listener.handle)?.send(to, message));
   },
   stream(listener, worker, to, message) {
     const { counters } = running!;
@@ -217,10 +214,11 @@ const output: Output = {
   seconds: () => seconds,
 };
 
-/** A message that was queued to be sent: counted, and recorded. */
-function told(listener: Listener, to: Endpoint, message: Segments): void {
+/** A message that was queued to be sent: counted, and recorded. `at`: where it stands in one piece, see UdpSocket.send. */
+function told(listener: Listener, to: Endpoint, message: Segments, at = -1): void {
   running!.counters.sent(listener.index, message.length);
-  tape?.sent(to, message, listener.index);
+  if (at < 0) tape?.sent(to, message, listener.index);
+  else tape?.sentWhole(to, udp.arena.bytes, at, at + message.length, listener.index);
 }
 
 function sendHere(to: Endpoint, message: Segments): boolean {

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+
 /**
  * Events of calls on their way from a data thread to the control thread: records of fixed size in a ring of shared memory, one ring per
  * data thread. The data thread never waits: where the ring is full, the record is lost and the loss counted. A ring outlives its thread.

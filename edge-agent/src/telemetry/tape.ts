@@ -97,11 +97,7 @@ export class TapeWriter {
   /** A message came in. */
   received(call: number, bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number): void {
     this.call = call;
-    const length = end - start;
-    const at = this.#begin(length, from, listener, DIRECTION.received);
-    if (at < 0) return;
-    this.#tape.bytes.set(bytes.subarray(start, end), at);
-    this.#publish();
+    this.#whole(bytes, start, end, from, listener, DIRECTION.received);
   }
 
   /** A message goes out. */
@@ -114,7 +110,11 @@ export class TapeWriter {
 
   /** The same, where the message stands in one piece: that is copied faster than its pieces. */
   sentWhole(to: Endpoint, bytes: Uint8Array, start: number, end: number, listener: number): void {
-    const at = this.#begin(end - start, to, listener, DIRECTION.sent);
+    this.#whole(bytes, start, end, to, listener, DIRECTION.sent);
+  }
+
+  #whole(bytes: Uint8Array, start: number, end: number, remote: Endpoint, listener: number, direction: number): void {
+    const at = this.#begin(end - start, remote, listener, direction);
     if (at < 0) return;
     this.#tape.bytes.set(bytes.subarray(start, end), at);
     this.#publish();

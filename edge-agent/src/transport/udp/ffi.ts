@@ -149,15 +149,13 @@ export class FfiUdpTransport implements UdpTransport {
     this.#ownWait.burst(socket.fd);
   }
 
-  /** With a budget of its own; false: it was used up. */
+  /** With a whole budget; false: it was used up. */
   #drainWhole(fd: number): boolean {
     const socket = this.#sockets.get(fd);
     if (socket === undefined) return true;
     this.#budget = BUDGET;
     this.#drain(socket);
-    const left = this.#budget > 0;
-    this.#budget = BUDGET;
-    return left;
+    return this.#budget > 0;
   }
 
   #drain(socket: FfiUdpSocket): void {

@@ -22,14 +22,13 @@ export class PollSet {
   readonly #loop: number;
   readonly #event: Block;
   #polled: Block;
-  #places = INITIAL_PLACES;
   readonly #fds: number[] = [];
 
   constructor(libc: Libc, loop: number) {
     this.#libc = libc;
     this.#loop = loop;
     this.#event = new Block(libc, EPOLL_EVENT_BYTES);
-    this.#polled = this.#allocate();
+    this.#polled = this.#allocate(INITIAL_PLACES);
   }
 
   /** From now on the loop does not hear of this socket. */
@@ -58,7 +57,7 @@ export class PollSet {
     const found = this.#libc.poll(this.#polled.address, this.#fds.length + 1, milliseconds);
     if (found >= 0) return found > 0;
     // Interrupted by a signal, which is the loop's: nothing of the last wait may be left standing.
-    for (let i = 0; i <= this.#fds.length; i++) this.#polled.words[2 * i + 1] = POLLIN;
+    this.#write();
     this.#polled.words[1] = POLLIN | (POLLIN << 16);
     return true;
   }
@@ -87,10 +86,10 @@ export class PollSet {
   }
 
   #write(): void {
-    if (this.#fds.length >= this.#places) {
-      this.#places *= 2;
+    const places = this.#polled.bytes.length / POLLFD_BYTES;
+    if (this.#fds.length >= places) {
       this.#polled.free();
-      this.#polled = this.#allocate();
+      this.#polled = this.#allocate(2 * places);
     }
     const { words } = this.#polled;
     for (let i = 0; i < this.#fds.length; i++) {
@@ -99,8 +98,8 @@ export class PollSet {
     }
   }
 
-  #allocate(): Block {
-    const block = new Block(this.#libc, this.#places * POLLFD_BYTES);
+  #allocate(places: number): Block {
+    const block = new Block(this.#libc, places * POLLFD_BYTES);
     block.words[0] = this.#loop;
     block.words[1] = POLLIN;
     return block;
