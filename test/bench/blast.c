@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "calls.h"
 #include "messages.h"
+#include "quantiles.h"
 #include "udp.h"
 
 #include <errno.h>
@@ -125,24 +126,13 @@ static void send_requests(struct load *load, struct request (*slots)[KINDS], lon
   send_all(load->fd, out, count);
 }
 
-static int by_value(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
-}
-
 static void report(const struct load *load, const struct counts *counts, double seconds, uint32_t *latency) {
-  /* Unanswered requests hold 0, hence stand first when sorted. */
-  qsort(latency, (size_t)counts->sent, sizeof *latency, by_value);
-  const uint32_t *answered_from = latency + (counts->sent - counts->answered);
-  double us[3] = {0};
-  const double quantiles[3] = {0.5, 0.99, 1};
-  for (int i = 0; i < 3 && counts->answered > 0; i++)
-    us[i] = answered_from[(long)(quantiles[i] * (double)(counts->answered - 1))] / 1000.0;
+  struct quantiles ns = quantiles_of(latency, counts->sent, counts->answered);
   printf("{\"sent\":%ld,\"seconds\":%.4f,\"replies\":%ld,\"provisional\":%ld,\"duplicate\":%ld,\"wrong\":%ld,"
          "\"answered\":%ld,\"refused\":%ld,\"dropped\":%u,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}\n",
          counts->sent, seconds, counts->replies, counts->provisional, counts->duplicate, counts->wrong,
          counts->answered, counts->refused,
-         dropped(load->fd), us[0], us[1], us[2]);
+         dropped(load->fd), ns.p50 / 1000, ns.p99 / 1000, ns.max / 1000);
 }
 
 static void run(struct load *load) {

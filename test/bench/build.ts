@@ -9,10 +9,10 @@ export type Program = (typeof PROGRAMS)[number];
 
 /** What a program is made of besides its own file and udp.c. */
 const BESIDE: Partial<Record<Program, string[]>> = {
-  blast: ['messages.c', 'calls.c'],
-  caller: ['messages.c', 'calls.c', 'timers.c'],
+  blast: ['messages.c', 'calls.c', 'quantiles.c'],
+  caller: ['messages.c', 'calls.c', 'timers.c', 'quantiles.c'],
   sink: ['unacked.c', 'timers.c'],
-  'stream-blast': ['messages.c', 'stream.c'],
+  'stream-blast': ['messages.c', 'stream.c', 'quantiles.c'],
 };
 
 /** Compiles the bench's C programs; their paths. */

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "calls.h"
 #include "messages.h"
+#include "quantiles.h"
 #include "timers.h"
 #include "udp.h"
 
@@ -221,23 +222,12 @@ static void run(void) {
          dropped(caller.fd));
 }
 
-static int by_value(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
-}
-
 static void report_times(void) {
   uint32_t *took = malloc((size_t)caller.begun * sizeof *took);
   if (!took) die("no memory for %ld times", caller.begun);
   for (long id = 0; id < caller.begun; id++) took[id] = caller.calls[id].took;
-  /* Calls without an answer hold 0, hence stand first when sorted. */
-  qsort(took, (size_t)caller.begun, sizeof *took, by_value);
-  const uint32_t *answered_from = took + (caller.begun - caller.established);
-  double us[3] = {0};
-  const double quantiles[3] = {0.5, 0.99, 1};
-  for (int i = 0; i < 3 && caller.established > 0; i++)
-    us[i] = answered_from[(long)(quantiles[i] * (double)(caller.established - 1))];
-  printf("\"p50\":%.0f,\"p99\":%.0f,\"max\":%.0f}\n", us[0], us[1], us[2]);
+  struct quantiles us = quantiles_of(took, caller.begun, caller.established);
+  printf("\"p50\":%.0f,\"p99\":%.0f,\"max\":%.0f}\n", us.p50, us.p99, us.max);
   free(took);
 }
 

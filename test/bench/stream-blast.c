@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "messages.h"
+#include "quantiles.h"
 #include "stream.h"
 #include "udp.h"
 
@@ -83,20 +84,11 @@ static void send_one(struct stream **streams) {
   if (stream_is_open(stream)) stream_send(stream, load.request.text, load.request.length);
 }
 
-static int by_value(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
-}
-
 static void report(double seconds) {
-  qsort(load.latency, (size_t)load.sent, sizeof *load.latency, by_value);
-  const uint32_t *from = load.latency + (load.sent - load.replies);
-  double us[3] = {0};
-  const double quantiles[3] = {0.5, 0.99, 1};
-  for (int i = 0; i < 3 && load.replies > 0; i++) us[i] = from[(long)(quantiles[i] * (double)(load.replies - 1))] / 1000.0;
+  struct quantiles ns = quantiles_of(load.latency, load.sent, load.replies);
   printf("{\"sent\":%ld,\"seconds\":%.4f,\"replies\":%ld,\"provisional\":0,\"duplicate\":0,\"wrong\":%ld,\"refused\":%ld,"
          "\"dropped\":0,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}\n",
-         load.sent, seconds, load.replies, load.wrong, load.failed, us[0], us[1], us[2]);
+         load.sent, seconds, load.replies, load.wrong, load.failed, ns.p50 / 1000, ns.p99 / 1000, ns.max / 1000);
 }
 
 /* NULL where the peer does not take them all: the run has failed then. */
