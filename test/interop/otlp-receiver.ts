@@ -1,20 +1,11 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
+import { trace } from '../../edge-agent/src/telemetry/otlp-definitions.fixture.ts';
 
-interface MessageType {
-  decode(bytes: Uint8Array): unknown;
-  toObject(message: unknown, options: object): unknown;
-}
-
-/** The definitions that the OpenTelemetry project generated from opentelemetry-proto. */
-const { opentelemetry } = createRequire(import.meta.url)('otlp-definitions/build/src/generated/root.js') as {
-  opentelemetry: { proto: { collector: { trace: { v1: { ExportTraceServiceRequest: MessageType } } } } };
-};
-const { ExportTraceServiceRequest } = opentelemetry.proto.collector.trace.v1;
+const { ExportTraceServiceRequest } = trace.v1;
 
 type Value = {
   stringValue?: string;

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { DEFAULT_RATES } from '../auth/limits.ts';
 import { testCli } from './cli.fixture.ts';
 import { type LimitFlags, limitsOf } from './limit-options.ts';
 
@@ -8,6 +9,10 @@ async function limits(args: string) {
   const { code, err } = await cli.sipfleet(`control-plane ${args}`);
   return { code, err, ...(cli.launched.length > 0 ? limitsOf(cli.launched[0] as LimitFlags) : {}) };
 }
+
+test('what the options say by default is what a control plane without them does', async () => {
+  expect(await limits('')).toMatchObject({ rates: DEFAULT_RATES });
+});
 
 test('there are limits unless one says otherwise', async () => {
   expect(await limits('')).toMatchObject({ code: 0, rates: { agent: 10, operator: 100, address: 20 } });

@@ -62,39 +62,41 @@ async function look(agent: AgentHttp): Promise<View> {
   return { at: Date.now(), status, traffic };
 }
 
-/** For programs: what the agent says, and what began between the two views. */
-function documentOf(before: View, now: View) {
-  const traffic = now.traffic.map((t) => {
+/** What each farm has now, what came to that between the two views, and what began in a second of it. */
+const traffics = (before: View, now: View) =>
+  now.traffic.map((t) => {
     const old = before.traffic.find((b) => b.farm === t.farm);
-    const perSecond = (field: 'sessionAttempts' | 'registrationAttempts') =>
-      ((t[field] - (old?.[field] ?? 0)) * 1000) / (now.at - before.at);
-    const rates = { sessions: perSecond('sessionAttempts'), registrations: perSecond('registrationAttempts') };
-    return { ...t, perSecond: rates };
+    const more = (field: keyof Omit<Traffic, 'farm'>): number => t[field] - (old?.[field] ?? 0);
+    const seconds = (now.at - before.at) / 1000;
+    const perSecond = {
+      sessions: more('sessionAttempts') / seconds,
+      registrations: more('registrationAttempts') / seconds,
+    };
+    return { t, more, perSecond };
   });
-  return { ...now.status, traffic };
-}
+
+/** For programs: what the agent says, and what began between the two views. */
+const documentOf = (before: View, now: View) => ({
+  ...now.status,
+  traffic: traffics(before, now).map(({ t, perSecond }) => ({ ...t, perSecond })),
+});
 
 /** Rates are those between the two views; a ratio of nothing is a dash. */
 export function render(before: View, now: View, colors: Colors): string {
-  const seconds = (now.at - before.at) / 1000;
-  const rows = now.traffic.map((t) => {
-    const old = before.traffic.find((b) => b.farm === t.farm);
-    const more = (field: keyof Omit<Traffic, 'farm'>) => t[field] - (old?.[field] ?? 0);
-    return [
-      t.farm,
-      String(t.activeSessions),
-      (more('sessionAttempts') / seconds).toFixed(1),
-      percent(more('sessionsEstablished'), more('sessionAttempts')),
-      painted(percent(more('sessionFailures'), more('sessionAttempts')), more('sessionFailures') > 0, colors),
-      String(t.activeRegistrations),
-      (more('registrationAttempts') / seconds).toFixed(1),
-      painted(
-        percent(more('registrationFailures'), more('registrationAttempts')),
-        more('registrationFailures') > 0,
-        colors,
-      ),
-    ];
-  });
+  const rows = traffics(before, now).map(({ t, more, perSecond }) => [
+    t.farm,
+    String(t.activeSessions),
+    perSecond.sessions.toFixed(1),
+    percent(more('sessionsEstablished'), more('sessionAttempts')),
+    painted(percent(more('sessionFailures'), more('sessionAttempts')), more('sessionFailures') > 0, colors),
+    String(t.activeRegistrations),
+    perSecond.registrations.toFixed(1),
+    painted(
+      percent(more('registrationFailures'), more('registrationAttempts')),
+      more('registrationFailures') > 0,
+      colors,
+    ),
+  ]);
   const { agent, snapshot, workers, link, backends } = now.status;
   const where = [agent.name, agent.site ?? 'no site', `generation ${snapshot?.generation ?? 'none'}`];
   const plane = link === null ? 'no control plane' : link.connected ? 'linked' : colors.red('link down');

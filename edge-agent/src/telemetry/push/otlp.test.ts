@@ -1,25 +1,11 @@
-import { createRequire } from 'node:module';
 import { Counter, Gauge, Histogram, type OpenMetricsContentType, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
+import { metrics } from '../otlp-definitions.fixture.ts';
 import { type Family, familyOf, type GatheredMetric } from './family.ts';
 import { encodeOtlp, rejectedPoints } from './otlp.ts';
 import { StartTimes } from './start-times.ts';
 
-/** A message type generated from opentelemetry-proto by the OpenTelemetry project itself. */
-interface MessageType {
-  decode(bytes: Uint8Array): unknown;
-  encode(message: unknown): { finish(): Uint8Array };
-  toObject(message: unknown, options: object): unknown;
-}
-
-/** The definitions, as an older release of OpenTelemetry's own encoder carries them. */
-const { opentelemetry } = createRequire(import.meta.url)('otlp-definitions/build/src/generated/root.js') as {
-  opentelemetry: { proto: { collector: { metrics: { v1: Record<string, MessageType> } } } };
-};
-const { ExportMetricsServiceRequest, ExportMetricsServiceResponse } = opentelemetry.proto.collector.metrics.v1 as {
-  ExportMetricsServiceRequest: MessageType;
-  ExportMetricsServiceResponse: MessageType;
-};
+const { ExportMetricsServiceRequest, ExportMetricsServiceResponse } = metrics.v1;
 
 type Points = { dataPoints: Record<string, unknown>[] } & Record<string, unknown>;
 interface Decoded {

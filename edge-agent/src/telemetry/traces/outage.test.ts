@@ -1,25 +1,17 @@
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { trace } from '../otlp-definitions.fixture.ts';
 import type { PushClock } from '../push/exporter.ts';
 import type { PushDeps, TracePushOptions } from '../push/pushes.ts';
 import { Traces } from './traces.ts';
 
-interface MessageType {
-  decode(bytes: Uint8Array): unknown;
-  toObject(message: unknown, options: object): unknown;
-}
-/** The definitions that the OpenTelemetry project generated from opentelemetry-proto. */
-const { opentelemetry } = createRequire(import.meta.url)('otlp-definitions/build/src/generated/root.js') as {
-  opentelemetry: { proto: { collector: { trace: { v1: { ExportTraceServiceRequest: MessageType } } } } };
-};
-const { ExportTraceServiceRequest } = opentelemetry.proto.collector.trace.v1;
+const { ExportTraceServiceRequest } = trace.v1;
 const spansIn = (body: Buffer): string[] => {
   const { resourceSpans } = ExportTraceServiceRequest.toObject(ExportTraceServiceRequest.decode(body), {
     bytes: String,
