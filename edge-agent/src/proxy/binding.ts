@@ -1,6 +1,7 @@
 import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
-import { isBlank, type MessageView, skipAddress, skipQuoted } from '../sip/message.ts';
+import type { MessageView } from '../sip/message.ts';
+import { isBlank, skipAddress, skipQuoted } from '../sip/skip.ts';
 import { equalsNoCase, readDecimal, toBytes } from '../sip/text.ts';
 
 const EXPIRES = toBytes('expires');

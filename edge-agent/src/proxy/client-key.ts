@@ -1,6 +1,7 @@
 import { digest, hash32, sipHash24 } from '../sip/hash.ts';
 import { HEADER, type HeaderCode } from '../sip/header.ts';
-import { isBlank, type MessageView, skipQuoted } from '../sip/message.ts';
+import type { MessageView } from '../sip/message.ts';
+import { isBlank, skipQuoted } from '../sip/skip.ts';
 import { equalsNoCase, toBytes } from '../sip/text.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
 import type { FarmRuntime } from './runtime.ts';

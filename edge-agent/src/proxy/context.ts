@@ -97,6 +97,8 @@ export interface MessageTape {
   call: number;
   /** False: nothing is recorded, and nothing is to be found out for it. */
   readonly active: boolean;
+  /** What is sent is not recorded. */
+  muted: boolean;
   received(call: number, bytes: Uint8Array, start: number, end: number, from: Endpoint, listener: number): void;
 }
 
@@ -111,7 +113,7 @@ export const NO_EVENTS: CallEvents = {
 };
 
 /** Nothing is recorded. */
-export const noTape = (): MessageTape => ({ call: 0, active: false, received: nothing });
+export const noTape = (): MessageTape => ({ call: 0, active: false, muted: false, received: nothing });
 
 /** Everything that handling one message needs, made once per worker and reused for every message. */
 export interface Context {

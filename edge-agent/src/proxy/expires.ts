@@ -1,6 +1,7 @@
 import type { Arena } from '../ports.ts';
 import { HEADER } from '../sip/header.ts';
-import { isBlank, type MessageView, skipAddress, skipQuoted } from '../sip/message.ts';
+import type { MessageView } from '../sip/message.ts';
+import { isBlank, skipAddress, skipQuoted } from '../sip/skip.ts';
 import { equalsNoCase, putDecimal, readDecimal, toBytes } from '../sip/text.ts';
 import type { Edits } from './edits.ts';
 

@@ -24,6 +24,7 @@ const BETWEEN = 2;
 const IN_DIALOG = 1;
 const CREDENTIALS = 2;
 const UNREGISTER = 4;
+const UNRECORDED = 8;
 
 /** The message that just came in, parsed as far as it could be and not yet changed. */
 export function record(
@@ -143,7 +144,7 @@ export function callOf(message: MessageView): number {
 const transactionOf = ({ message, via }: Context): number =>
   hash32(message.bytes, via.branchStart, via.branchEnd) ^ Math.imul(message.cseq, 0x9e3779b1);
 
-function flagsOf({ message }: Context): number {
+function flagsOf({ message, tape }: Context): number {
   const credentials = message.first[HEADER.authorization]! >= 0 || message.first[HEADER.proxyAuthorization]! >= 0;
-  return (message.hasToTag ? IN_DIALOG : 0) | (credentials ? CREDENTIALS : 0);
+  return (message.hasToTag ? IN_DIALOG : 0) | (credentials ? CREDENTIALS : 0) | (tape.muted ? UNRECORDED : 0);
 }

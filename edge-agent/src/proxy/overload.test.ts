@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { type CallEvents, type MessageTape, NO_EVENTS } from './context.ts';
 import { Overload } from './overload.ts';
 import { agent, answer, endpoint, header, request } from './proxy.fixture.ts';
 
@@ -28,14 +29,25 @@ test('while messages wait all the time the share rises to all, then not even tha
   expect(risesOnly(shares)).toBe(true);
   expect([shares[1], shares.at(-1)]).toEqual([0, 1]);
   expect(overload.hopeless).toBe(true);
-  // The queue stands no more, and is there: what is refused is about right.
-  windows(overload, 1, 30, 2000);
-  const kept = overload.share;
-  expect(windows(overload, 5, 30, 2100)).toEqual(Array(5).fill(kept));
+  // Kept as it is where the queue is short, a share would be refused for ever that nobody needs to refuse.
+  windows(overload, 2, 30, 2000);
   expect(overload.hopeless).toBe(false);
-  const after = windows(overload, 40, 0, 2600);
+  const after = windows(overload, 30, 30, 2200);
   expect(fallsOnly(after)).toBe(true);
   expect(after.at(-1)).toBe(0);
+});
+
+test('a queue that works itself off refuses nothing, and no more than is refused already', () => {
+  const overload = new Overload();
+  const falling = Array.from({ length: 20 }, (_, i) => windows(overload, 1, 300 - i * 15, i * WINDOW_MS)[0]!);
+  expect(new Set(falling)).toEqual(new Set([0]));
+  const other = new Overload();
+  windows(other, 5, 120);
+  windows(other, 1, 110, 500);
+  const share = other.share;
+  expect(share).toBeGreaterThan(0);
+  for (let i = 1; i < 6; i++) windows(other, 1, 110 - i * 10, 500 + i * WINDOW_MS);
+  expect(other.share).toBe(share);
 });
 
 test('a socket that overflows counts like one that is never empty', () => {
@@ -105,13 +117,51 @@ test('in overload: new work of clients gets 503 with Retry-After; what stands, w
   expect(a.drops).toEqual(['overload']);
 });
 
+test('most of what is refused in overload is told of, but not recorded; the rest is, and what belongs to calls that were let in', () => {
+  const recorded: number[] = [];
+  const told: { call: number; status: number; unrecorded: boolean }[] = [];
+  const tape: MessageTape = { call: 0, active: true, muted: false, received: (call) => void recorded.push(call) };
+  const events: CallEvents = {
+    ...NO_EVENTS,
+    active: true,
+    answered: (_method, call, _transaction, _farm, flags, status) =>
+      void told.push({ call, status, unrecorded: (flags & 8) !== 0 }),
+  };
+  const a = agent({}, { transactions: 100, tape, events });
+  const phone = 'udp 198.51.100.7:5060';
+  a.receive(request({ callId: 'old' }), phone);
+  const muted = tape.muted;
+  a.overload.share = 1;
+  const calls = Array.from({ length: 320 }, (_, i) =>
+    request({ callId: `new${i}`, via: `SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK${i}` }),
+  );
+  for (const call of calls) expect(a.receive(call, phone)!.text).toMatch(/^SIP\/2.0 503 /);
+  expect(a.counts['refused overload']).toBe(320);
+  expect(told).toHaveLength(320);
+  const ofTape = new Set(recorded.slice(1));
+  expect(ofTape.size).toBeGreaterThan(5);
+  expect(ofTape.size).toBeLessThan(50);
+  for (const { call, status, unrecorded } of told) {
+    expect(status).toBe(503);
+    expect(unrecorded).toBe(!ofTape.has(call));
+  }
+  const before = recorded.length;
+  expect(a.receive(request({ callId: 'old' }), phone)!.text).toMatch(/^SIP\/2.0 100 /);
+  expect(recorded).toHaveLength(before + 1);
+  expect([muted, tape.muted]).toEqual([false, false]);
+});
+
 /** What a message costs, in thousandths of a millisecond, and what a socket can hold: roughly one core with the FFI datapath. */
 const COST = { call: 30, inDialog: 30, refusal: 8, drop: 3 };
 const BATCH = 64;
 const SOCKET = 16_000;
+const STALL_AT = 3000;
 
-/** Seconds of calls at so many times what one thread can do, one message in ten of them within a dialog. What became of those. */
-function simulate(overload: Overload | undefined, times: number) {
+/**
+ * Seconds of calls at so many times what one thread can do, one message in ten of them within a dialog. What became of those. `stallMs`: how long
+ * the thread stands still once.
+ */
+function simulate(overload: Overload | undefined, times: number, stallMs = 0) {
   // A queue by its front: shift() would move all that waits, for every message.
   const queue: { inDialog: boolean; at: number }[] = [];
   let front = 0;
@@ -151,7 +201,9 @@ function simulate(overload: Overload | undefined, times: number) {
         if (measuring()) admitted++;
       } else spent += overload.hopeless ? COST.drop : COST.refusal;
     }
+    const before = now;
     now += Math.max(spent / 1000, 0.1);
+    if (before < STALL_AT && now >= STALL_AT) now += stallMs;
     arrive();
   }
   return { lost, waited, admitted: admitted / ((now - 2500) / COST.call) / 1000 };
@@ -171,4 +223,13 @@ test('at the capacity itself hardly anything is refused', () => {
   const full = simulate(new Overload(), 0.95);
   expect(full).toMatchObject({ lost: 0 });
   expect(full.admitted).toBeGreaterThan(0.84);
+});
+
+test('where the thread stood still for a while, the backlog is worked off: nothing is refused for it, as long as there is room', () => {
+  const arriving = (times: number) => times * 0.9;
+  for (const times of [0.7, 0.9]) {
+    const stalled = simulate(new Overload(), times, 300);
+    expect(stalled.lost).toBe(0);
+    expect(stalled.admitted).toBeGreaterThan(arriving(times) * 0.99);
+  }
 });

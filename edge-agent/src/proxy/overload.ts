@@ -7,8 +7,8 @@ const WINDOW_MS = 100;
 const STANDING_MS = 100;
 /** While some is refused already, sooner. */
 const STANDING_AGAIN_MS = 40;
-/** A queue that came below this is none. Between the two the share is kept. */
-const SHORT_MS = 20;
+/** A queue that gets shorter by this in a look will soon be gone by itself. */
+const FALLING_MS = 8;
 /** Of what came in a look, dropped by the kernel for want of room: the same as a standing queue, where the socket is too small for one. */
 const DROPPED_SHARE = 0.01;
 /** Looks in a row that find this thread behind before anything is refused: a burst or a pause of the garbage collector is none. */
@@ -16,9 +16,9 @@ const SUSTAINED = 2;
 /** Of all new work, more with every look that finds it behind still. */
 const STEP = 0.15;
 /** What is left of the share with every look that finds no queue: little is given back at first, which finds the share that is just enough; once that stays well, much. */
-const CAUTIOUS = 0.95;
-const CONFIDENT = 0.8;
-const CALM = 15;
+const CAUTIOUS = 0.9;
+const CONFIDENT = 0.7;
+const CALM = 5;
 /** Below this share nothing is refused. */
 const LEAST = 0.02;
 /** Looks in a row with everything refused and still behind, after which not even the refusal is sent. */
@@ -43,6 +43,8 @@ export class Overload {
   #batches = 0;
   #dropped = 0;
   #late = false;
+  /** {@link #leastWait} of the last look. */
+  #waitBefore = 0;
   #behind = 0;
   #calm = 0;
 
@@ -82,15 +84,18 @@ export class Overload {
     // A batch has 64 datagrams at most: of more of them the share is smaller still.
     const overflowed = this.#dropped > this.#batches * 64 * DROPPED_SHARE;
     const behind = this.#late || wait >= (this.share > 0 ? STANDING_AGAIN_MS : STANDING_MS) || overflowed;
+    const falling = !this.#late && !overflowed && wait <= this.#waitBefore - FALLING_MS;
     this.#leastWait = Infinity;
+    this.#waitBefore = wait;
     this.#batches = this.#dropped = 0;
     this.#behind = behind ? this.#behind + 1 : 0;
     if (!behind) {
       this.hopeless = false;
-      if (wait < SHORT_MS) this.#relax(++this.#calm > CALM ? CONFIDENT : CAUTIOUS);
+      this.#relax(++this.#calm > CALM ? CONFIDENT : CAUTIOUS);
       return;
     }
     this.#calm = 0;
+    if (falling) return;
     if (this.share > 0 || this.#behind >= SUSTAINED) this.share = Math.min(1, this.share + STEP);
     this.hopeless = this.share === 1 && this.#behind >= SUSTAINED + 1 / STEP + HOPELESS;
   }

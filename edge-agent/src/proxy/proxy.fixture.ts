@@ -7,7 +7,7 @@ import { wordsOf } from '../sip/host.ts';
 import { joinSegments } from '../sip/splice.ts';
 import { toText } from '../sip/text.ts';
 import { DROP_REASONS } from '../telemetry/slab.ts';
-import { type CallEvents, type Counters, noTape, type Output } from './context.ts';
+import { type CallEvents, type Counters, type MessageTape, noTape, type Output } from './context.ts';
 import { Exchanges } from './exchange.ts';
 import { createFlows, Flows } from './flows.ts';
 import { Overload } from './overload.ts';
@@ -73,6 +73,7 @@ export function agent(
     after?: { now: number; plan?: Plan };
     peers?: Peer[];
     events?: CallEvents;
+    tape?: MessageTape;
     address?: string;
   } = {},
 ) {
@@ -133,7 +134,7 @@ export function agent(
     sought: (b) => bump(`sought ${b}`),
   };
   const overload = new Overload();
-  const proxy = new SipProxy(runtime, output, counters, exchanges, options.events, noTape(), overload);
+  const proxy = new SipProxy(runtime, output, counters, exchanges, options.events, options.tape ?? noTape(), overload);
   return {
     plan,
     overload,

@@ -17,7 +17,7 @@ import type { Exchanges } from './exchange.ts';
 import { callOf, record } from './observe.ts';
 import { Overload } from './overload.ts';
 import { reply } from './reply.ts';
-import { handleRequest } from './request.ts';
+import { handleRequest, refusedAtOnce } from './request.ts';
 import { handleResponse, passResponse } from './response.ts';
 import type { Runtime } from './runtime.ts';
 import { onTimer } from './stateful.ts';
@@ -80,6 +80,7 @@ export class SipProxy {
     // Keepalives of phones: CRLFs, a NUL, a few blanks (RFC 5626 §3.5.1 and what came before it).
     if (end - start < 16 || bytes[start]! <= 32) return counters.drop(DROP.keepalive);
     const error = message.parse(bytes, start, end);
+    if (ctx.overload.share > 0 && error === PARSE.ok && message.isRequest && refusedAtOnce(ctx, from, incoming)) return;
     record(ctx, bytes, start, end, from, listener);
     if (error !== PARSE.ok) {
       // What can be answered at all is told so; the rest is noise. Responses are never answered.

@@ -95,7 +95,7 @@ export function reply(
 function addTo(ctx: Context, line: number, arena: { bytes: Uint8Array; used: number }): void {
   const { message, via, splice } = ctx;
   const { bytes } = message;
-  if (message.hasToTag || looksTagged(message, line))
+  if (message.hasToTag || (!message.complete && looksTagged(message, line)))
     return splice.add(bytes, message.lineStart[line]!, message.lineEnd[line]!);
   splice.add(bytes, message.lineStart[line]!, message.valueEnd[line]!);
   const start = arena.used;
@@ -109,7 +109,6 @@ function addTo(ctx: Context, line: number, arena: { bytes: Uint8Array; used: num
 
 /** A To line of a message that was found malformed before its tags were read. */
 const looksTagged = (message: MessageView, line: number): boolean =>
-  message.toTagEnd === 0 &&
   /;\s*tag\s*=/i.test(toText(message.bytes, message.valueStart[line]!, message.valueEnd[line]!));
 
 /** To where the request came from: its connection, or its address with the port that RFC 3581 gives. */

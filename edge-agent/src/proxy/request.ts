@@ -13,6 +13,7 @@ import { contactsFit } from './contact.ts';
 import type { Context } from './context.ts';
 import type { Exchange } from './exchange.ts';
 import { forwardToBackend } from './forward.ts';
+import { callOf } from './observe.ts';
 import { EXTRA, reply } from './reply.ts';
 import { ROUTE, readTarget } from './route.ts';
 import { isOwn, type Listener, SOURCE } from './runtime.ts';
@@ -36,13 +37,9 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
 
   ctx.exchange = undefined;
   ctx.identity = 0;
-  const overloaded = ctx.overload.share > 0 && isNewWork(ctx, source);
-  if (overloaded && ctx.overload.hopeless) return counters.drop(DROP.overload);
   if (isKnown(ctx, from, incoming)) return;
-  if (overloaded && !admitted(ctx)) {
-    counters.refused('overload');
-    return reply(ctx, from, incoming, 503, EXTRA.retryAfter);
-  }
+  if (ctx.overload.share > 0 && isNewWork(ctx, source) && !ctx.overload.admits(callHash(ctx), ctx.output.seconds()))
+    return turnAway(ctx, from, incoming);
   const refusal = validate(ctx, incoming, source);
   if (refusal !== 0) return refuse(ctx, from, incoming, refusal);
 
@@ -63,10 +60,48 @@ export function handleRequest(ctx: Context, from: Endpoint, incoming: Listener):
 const isNewWork = ({ message }: Context, source: number): boolean =>
   source === SOURCE.client && !message.hasToTag && message.method !== METHOD.ACK && message.method !== METHOD.CANCEL;
 
-/** By the Call-ID, so that the parts of a call's setup (challenge and answer) share one fate. */
-function admitted({ message, overload, output }: Context): boolean {
+/** The Call-ID's: the parts of a call's setup (challenge and answer) share one fate. */
+function callHash({ message }: Context): number {
   const line = message.first[HEADER.callId]!;
-  return overload.admits(hash32(message.bytes, message.valueStart[line]!, message.valueEnd[line]!), output.seconds());
+  return hash32(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
+}
+
+function turnAway(ctx: Context, from: Endpoint, incoming: Listener): void {
+  ctx.counters.refused('overload');
+  reply(ctx, from, incoming, 503, EXTRA.retryAfter);
+}
+
+/** Of what is refused in overload, one request in so many is recorded. */
+const RECORDED = 16;
+
+/**
+ * Refuses the request at hand before anything was done about it, where that is its fate: what is refused must cost far less than what is served, or
+ * the more comes, the less is served. So most of it is not recorded; counted and told it is. False: it goes the way of all others.
+ */
+export function refusedAtOnce(ctx: Context, from: Endpoint, incoming: Listener): boolean {
+  const { message, via, overload, exchanges, tape } = ctx;
+  const line = message.first[HEADER.via]!;
+  if (!via.parse(message.bytes, message.valueStart[line]!, message.valueEnd[line]!)) return false;
+  if (!isNewWork(ctx, sourceOf(ctx, from, incoming))) return false;
+  if (overload.hopeless) {
+    ctx.counters.drop(DROP.overload);
+    return true;
+  }
+  const hash = callHash(ctx);
+  if (hash % RECORDED === 0 || overload.admits(hash, ctx.output.seconds())) return false;
+  if (exchanges !== undefined && incoming.farm.plan.stateful) {
+    const key = identify(incoming.farm.keys[0]!.key, message, via);
+    if (exchanges.find(key) !== undefined || exchanges.finished.find(key, ctx.output.now())) return false;
+  }
+  ctx.exchange = undefined;
+  tape.call = callOf(message);
+  tape.muted = true;
+  try {
+    turnAway(ctx, from, incoming);
+  } finally {
+    tape.muted = false;
+  }
+  return true;
 }
 
 /**

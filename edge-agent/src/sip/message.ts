@@ -1,5 +1,6 @@
 import { HEADER, HEADER_COUNT, headerCode } from './header.ts';
 import { METHOD, methodCode } from './method.ts';
+import { isBlank, skipAddress, skipQuoted } from './skip.ts';
 import { readDecimal } from './text.ts';
 
 /** Why bytes are no SIP message. 0 is none. The texts are for logs and for the reason phrase of a 400. */
@@ -64,6 +65,8 @@ export class MessageView {
   /** End of the body as Content-Length gives it; bytes behind it (UDP only) do not belong to the message. */
   end = 0;
   isRequest = false;
+  /** Read to its end: what is not there, such as a To tag, is not in the message. */
+  complete = false;
   /** Index into METHODS; for a response that of its CSeq. */
   method = 0;
   methodStart = 0;
@@ -105,6 +108,7 @@ export class MessageView {
     this.bytes = bytes;
     this.start = start;
     this.end = end;
+    this.complete = false;
     this.headerCount = 0;
     this.maxForwards = -1;
     this.fromTagStart = this.fromTagEnd = this.toTagStart = this.toTagEnd = 0;
@@ -117,6 +121,7 @@ export class MessageView {
     const error = this.#headers(bytes, end);
     if (error !== PARSE.ok) return error;
     const content = this.#length(bytes, end) || this.#mandatory(bytes);
+    this.complete = (line || content) === PARSE.ok;
     return line || content;
   }
 
@@ -345,9 +350,6 @@ export class MessageView {
   }
 }
 
-/** Blank within a value: space, tab, and the CRLF of a fold. */
-export const isBlank = (c: number): boolean => c === SP || c === HT || c === CR || c === LF;
-
 /** `SIP/`; the name is case-insensitive by its grammar. */
 const isName = (bytes: Uint8Array, i: number): boolean =>
   (bytes[i]! | 32) === 115 && (bytes[i + 1]! | 32) === 105 && (bytes[i + 2]! | 32) === 112 && bytes[i + 3] === 47;
@@ -363,37 +365,4 @@ function hasHeaders(bytes: Uint8Array, start: number, end: number): boolean {
   if (at === end || (bytes[start]! | 32) !== 115 || (bytes[start + 1]! | 32) !== 105) return false;
   const colon = start + ((bytes[start + 3]! | 32) === 115 ? 4 : 3);
   return (bytes[start + 2]! | 32) === 112 && bytes[colon] === 58;
-}
-
-/** From an opening quote to behind its closing one; -1 where there is none (RFC 3261 §25.1 quoted-string). */
-export function skipQuoted(bytes: Uint8Array, start: number, end: number): number {
-  for (let i = start + 1; i < end; i++) {
-    const c = bytes[i]!;
-    if (c === 92) i++;
-    else if (c === 34) return i + 1;
-  }
-  return -1;
-}
-
-/**
- * Behind the address of a name-addr or addr-spec, where the header parameters start; -1 where quotes or brackets do not close.
- * Without brackets the first semicolon starts a header parameter (RFC 3261 §20).
- */
-export function skipAddress(bytes: Uint8Array, start: number, end: number): number {
-  let i = start;
-  while (i < end) {
-    const c = bytes[i]!;
-    if (c === 34) {
-      i = skipQuoted(bytes, i, end);
-      if (i < 0) return -1;
-      continue;
-    }
-    if (c === 60) {
-      while (i < end && bytes[i] !== 62) i++;
-      return i < end ? i + 1 : -1;
-    }
-    if (c === 59 || c === 44) return i;
-    i++;
-  }
-  return end;
 }

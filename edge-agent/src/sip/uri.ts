@@ -1,4 +1,4 @@
-import { isBlank, skipAddress, skipQuoted } from './message.ts';
+import { isBlank, skipAddress, skipQuoted } from './skip.ts';
 import { readDecimal } from './text.ts';
 
 /** `other`: well-formed and not ours to read. `malformed`: what stands there begins with no scheme at all. */

@@ -1,4 +1,4 @@
-import { isBlank, skipQuoted } from './message.ts';
+import { isBlank, skipQuoted } from './skip.ts';
 import { equalsNoCase, readDecimal, toBytes } from './text.ts';
 
 /** One Via value (RFC 3261 §20.42) as offsets. Reused. */

@@ -26,6 +26,8 @@ export const FLAG = {
   credentials: 2,
   /** A REGISTER that removes its binding. */
   unregister: 4,
+  /** Its messages are not on the tape. */
+  unrecorded: 8,
 } as const;
 
 /** One record. The reader hands out the same object again and again. */

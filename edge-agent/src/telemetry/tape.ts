@@ -24,6 +24,8 @@ const HEADER = 56;
 const UNIT = 8;
 /** A record with its header is never shorter: so many entries are enough. */
 const SHORTEST = 64;
+/** Units of room made at once, at most an eighth of the tape: what is told of the tail costs the same for one record and for twenty. */
+const STRIDE = 2048;
 
 export const DIRECTION = { received: 0, sent: 1 } as const;
 
@@ -70,9 +72,12 @@ export class TapeWriter {
   call = 0;
   /** Number of the plan that listeners are indices of. */
   plan = 0;
+  /** What is sent is not recorded. */
+  muted = false;
   readonly #tape: ReturnType<typeof partsOf>;
   /** In units. */
   readonly #capacity: number;
+  readonly #stride: number;
   readonly #now: () => number;
   /** Records written, and the oldest that is still there. */
   #head: number;
@@ -86,6 +91,7 @@ export class TapeWriter {
     this.#tape = partsOf(tape);
     const { marks, bytes, entries } = this.#tape;
     this.#capacity = bytes.length / UNIT;
+    this.#stride = Math.min(STRIDE, this.#capacity >> 3);
     this.#now = now;
     // Where a thread died nobody knows what it was writing: the tape starts anew, at a distance that no reader takes for its own.
     this.#head = this.#tail = (Atomics.load(marks, HEAD) + entries) | 0;
@@ -123,7 +129,7 @@ export class TapeWriter {
   /** Writes the record's head; returns where its message goes, −1 where it is longer than the tape. */
   #begin(length: number, remote: Endpoint, listener: number, direction: number): number {
     const units = (HEADER + length + UNIT - 1) >>> 3;
-    if (units > this.#capacity >> 1) return -1;
+    if (this.muted || units > this.#capacity >> 1) return -1;
     const behind = this.#capacity - (this.#to & (this.#capacity - 1));
     if (units > behind) this.#wrap(behind);
     this.#forget(units);
@@ -162,7 +168,7 @@ export class TapeWriter {
   /** Makes room: what is about to be overwritten is no longer there for readers before it is. */
   #forget(units: number): void {
     if (this.#capacity - ((this.#to - this.#from) | 0) >= units) return;
-    while (this.#capacity - ((this.#to - this.#from) | 0) < units) {
+    while (this.#capacity - ((this.#to - this.#from) | 0) < units + this.#stride) {
       const oldest = this.#from & (this.#capacity - 1);
       const length = this.#tape.ints[oldest * 2]!;
       if (length > 0) this.#tail = (this.#tail + 1) | 0;

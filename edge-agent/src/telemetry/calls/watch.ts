@@ -1,5 +1,5 @@
 import type { Plan } from '../../plan.ts';
-import { type CallEvent, EventRings, monotonic } from '../events.ts';
+import { type CallEvent, EventRings, FLAG, monotonic } from '../events.ts';
 import { FlightRecorder, type RecorderOptions } from '../recorder/flight-recorder.ts';
 import { type JudgeOptions, judge } from '../recorder/judge.ts';
 import { Calls } from './calls.ts';
@@ -29,11 +29,10 @@ export class CallWatch {
     const wall = Date.now();
     this.#rings = new EventRings(rings);
     this.recorder = recorder && new FlightRecorder(recorder.tapes, { ...recorder, epoch: wall - now });
-    this.calls = new Calls(
-      now,
-      wall,
-      (transaction) => recorder && this.recorder?.keep(transaction, judge(transaction, recorder)),
-    );
+    this.calls = new Calls(now, wall, (transaction) => {
+      if (recorder === undefined || (transaction.flags & FLAG.unrecorded) !== 0) return undefined;
+      return this.recorder?.keep(transaction, judge(transaction, recorder));
+    });
     this.#wait();
   }
 
