@@ -44,6 +44,7 @@ const HOUSES: House[] = [
       'data-thread.ts',
       'worker.ts',
       'data-sockets.ts',
+      'warm-up',
     ],
     rooms: {
       'ports.ts': ['type plan.ts'],

@@ -27,7 +27,7 @@ function run(...argv: string[]): { child: ChildProcess; result: Promise<{ code: 
 test('an old Node hands over to the pinned one: messages, signals and the exit code go through', async () => {
   const snapshot = join(directory, 'snapshot.json');
   await writeFile(snapshot, '{"format":1,"site":"milan","generation":4,"farms":[]}');
-  const { child, result } = run(...OLD, LAUNCHER, '--snapshot', snapshot, '--admin', '127.0.0.1:0');
+  const { child, result } = run(...OLD, LAUNCHER, '--snapshot', snapshot, '--admin', '127.0.0.1:0', '--no-warm-up');
   const [message] = await Promise.race([once(child, 'message'), result.then((r) => Promise.reject(new Error(r.err)))]);
   expect(message).toMatchObject({ type: 'ready', generation: 4, listeners: [] });
   child.kill('SIGTERM');
@@ -39,7 +39,7 @@ test('an old Node hands over to the pinned one: messages, signals and the exit c
 test('the collector of garbage has no helper threads, in the same process', async () => {
   const snapshot = join(directory, 'snapshot.json');
   await writeFile(snapshot, '{"format":1,"site":"milan","generation":4,"farms":[]}');
-  const child = spawn(process.execPath, [LAUNCHER, '--snapshot', snapshot, '--admin', '127.0.0.1:0'], {
+  const child = spawn(process.execPath, [LAUNCHER, '--snapshot', snapshot, '--admin', '127.0.0.1:0', '--no-warm-up'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   for await (const chunk of child.stdout) if (String(chunk).includes('"msg":"ready"')) break;

@@ -136,13 +136,13 @@ export class Agent {
 
   /** Starts data threads and the local HTTP; there is nothing to serve yet. */
   async #serve(agent: { number: number; address: string }): Promise<Runtime> {
-    const { workers: count, datapath, admin, recorder } = this.#options;
+    const { workers: count, datapath, warmUp, admin, recorder } = this.#options;
     this.#stop.signal.throwIfAborted();
     const log = this.#log;
     const redaction = redactionOf(recorder);
     const runtime: Runtime = new Runtime({
       agent,
-      workers: { count, mailboxes: createMailboxes(count), datapath, log, tapeBytes: recorder.recorderMemory },
+      workers: { count, mailboxes: createMailboxes(count), datapath, warmUp, log, tapeBytes: recorder.recorderMemory },
       recorder: {
         ...recorderOf(recorder),
         rested: (call) => {

@@ -3,6 +3,9 @@ import type { WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
 
 type Answer<T extends WorkerEvent['type']> = Extract<WorkerEvent, { type: T }>;
 
+/** What a data thread tells without being asked: a fault cost one message, or it listens to commands. */
+export type Note = Answer<'fault' | 'ready'>;
+
 /** One running data thread, seen from the control thread: asked one thing at a time, ends once. */
 export class DataThread {
   readonly index: number;
@@ -14,13 +17,13 @@ export class DataThread {
   #waiting: ((event: WorkerEvent) => void) | undefined;
   #reason = 'it exited';
 
-  /** `faulty`: told what went wrong with one message. */
-  constructor(script: URL, start: WorkerStart, faulty: (reason: string) => void = () => {}) {
+  /** `noted`: what it tells without being asked. */
+  constructor(script: URL, start: WorkerStart, noted: (event: Note) => void = () => {}) {
     this.index = start.index;
     this.#worker = new Worker(script, { workerData: start, name: `sipfleet-data-${start.index}` });
     this.#worker.on('message', (event: WorkerEvent) => {
-      if (event.type === 'fault') faulty(event.reason);
-      else this.#waiting?.(event);
+      if (event.type === 'fault' || event.type === 'ready') noted(event);
+      this.#waiting?.(event);
     });
     this.#worker.on('error', (error: Error) => {
       this.#reason = error.message;

@@ -23,6 +23,11 @@ test('a control plane is a URL, the join token may come from the environment', (
   expect(source.kind === 'control-plane' && source.base.href).toBe('https://api.example.com/prod/');
 });
 
+test('calls are played before it serves, unless it is told not to', () => {
+  expect(parse('--snapshot', 'x').warmUp).toBe(true);
+  expect(parse('--snapshot', 'x', '--no-warm-up').warmUp).toBe(false);
+});
+
 test('addresses of both families are taken', () => {
   const { admin, address } = parse('--snapshot', 'x', '--admin', '[::1]:0', '--address', '2001:db8::1');
   expect([admin, address]).toEqual([{ host: '::1', port: 0 }, '2001:db8::1']);

@@ -39,6 +39,7 @@ export interface AgentOptions {
   readonly workers: number;
   readonly admin: { readonly host: string; readonly port: number };
   readonly datapath: WorkerStart['datapath'];
+  readonly warmUp: boolean;
   readonly logLevel: string;
   readonly recorder: RecorderFlags;
   /** Undefined: metrics are not pushed. */
@@ -64,6 +65,7 @@ interface Flags extends PushFlags, RecorderFlags, TraceFlags, HepFlags {
   workers: number;
   admin: { host: string; port: number };
   datapath: WorkerStart['datapath'];
+  warmUp: boolean;
   logLevel: string;
 }
 
@@ -118,6 +120,10 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     .addOption(
       new Option('--datapath <kind>', 'how UDP sockets are read').choices(['auto', 'ffi', 'dgram']).default('auto'),
     )
+    .option(
+      '--no-warm-up',
+      'serve at once, without having played calls through the data threads: the first ones are slower',
+    )
     .addOption(
       new Option('--log-level <level>', 'least level that is logged')
         .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
@@ -130,7 +136,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
   addHepOptions(command);
   addTraceOptions(command);
   const flags = command.parse([...argv], { from: 'user' }).opts<Flags>();
-  const { data, name, address, workers, admin, datapath, logLevel } = flags;
+  const { data, name, address, workers, admin, datapath, warmUp, logLevel } = flags;
   const push = pushOptionsOf(flags);
   const { recorderMemory, recorderHide, recorderHashUsers, recorderKey, recorderSample, recorderSlow } = flags;
   const recorder = {
@@ -154,6 +160,7 @@ export function parseOptions(argv: readonly string[], version: string): AgentOpt
     workers,
     admin,
     datapath,
+    warmUp,
     logLevel,
     push,
     traces: traceOptionsOf(flags),

@@ -235,7 +235,8 @@ export type WorkerCommand =
 
 /** Data thread → control thread. */
 export type WorkerEvent =
-  | { type: 'ready' }
+  /** `played`: what became of the warm-up, or why there was none. */
+  | { type: 'ready'; played?: { calls: number; answered: number } | string }
   | { type: 'prepared'; etag: string /** Really bound ports, in the order of plan.listeners. */; ports: number[] }
   | { type: 'failed'; etag: string; reason: string }
   | { type: 'committed'; etag: string }
@@ -261,6 +262,8 @@ export interface WorkerStart {
   tape: SharedArrayBuffer;
   /** `auto`: ffi where koffi and Linux are there, else dgram. */
   datapath: 'auto' | 'ffi' | 'dgram';
+  /** The plan of the calls that are played before it is ready (warm-up/plan.ts); undefined: it is ready at once. */
+  warmUp: import('./plan.ts').Plan | undefined;
   /** 16 bytes, the same in every worker of this process; seeds hashes that need not agree across agents. */
   seed: Uint8Array;
 }

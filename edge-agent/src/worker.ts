@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataThreadSockets } from './data-sockets.ts';
+import type { Plan } from './plan.ts';
 import type { Endpoint, Segments, WorkerCommand, WorkerEvent, WorkerStart } from './ports.ts';
 import { takePrecedence } from './precedence.ts';
 import type { Output } from './proxy/context.ts';
@@ -12,15 +13,18 @@ import { SipProxy } from './proxy/proxy.ts';
 
 import { buildRuntime, type Listener, type Runtime } from './proxy/runtime.ts';
 import { SlabCounters } from './telemetry/counters.ts';
-import { EventWriter, monotonic } from './telemetry/events.ts';
+import { createEventRing, EventRings, EventWriter, monotonic } from './telemetry/events.ts';
 import { DROP } from './telemetry/slab.ts';
-import { TapeWriter } from './telemetry/tape.ts';
+import { createTape, TapeWriter } from './telemetry/tape.ts';
+import { layoutOf } from './telemetry/totals.ts';
 import { createCounts } from './transport/counts.ts';
 import { openMailbox } from './transport/mailbox.ts';
 import { OpenConnections } from './transport/open-connections.ts';
 import { type Letters, Post } from './transport/post.ts';
 import { createStreamTransport } from './transport/streams.ts';
 import { createUdpTransport } from './transport/udp/index.ts';
+import { type Played, playCalls } from './warm-up/play.ts';
+import { Cast, unplaced } from './warm-up/stage.ts';
 
 /**
  * A data thread. The path of a message, top to bottom:
@@ -44,7 +48,17 @@ const TICK_MS = 250;
 /** Somewhat finer than the wheel's ticks would be wasted. */
 const TIMER_MS = 10;
 
-interface Running {
+/** What outlives a plan. */
+interface Memory {
+  events: EventWriter;
+  /** Undefined: nothing is recorded. */
+  tape: TapeWriter | undefined;
+  overload: Overload;
+  /** Made for the first plan that keeps transactions: without one its tables would be memory for nothing. */
+  exchanges: Exchanges | undefined;
+}
+
+interface Running extends Memory {
   runtime: Runtime;
   proxy: SipProxy;
   /** Names the plan in events. */
@@ -72,14 +86,15 @@ const streams = createStreamTransport({
 });
 const mail = openMailbox(start.mailboxes, start.workers, start.index, afterOthers);
 const post = new Post(mail);
-const events = new EventWriter(start.events);
-const tape = start.tape.byteLength > 0 ? new TapeWriter(start.tape, monotonic) : undefined;
 const sockets = new DataThreadSockets(udp, streams);
 /** Requests under way at once, per data thread: some 2 KB each beside the message. */
 const MAX_TRANSACTIONS = 50_000;
-const overload = new Overload();
-/** Made for the first plan that keeps transactions: without one its tables would be memory for nothing. */
-let exchanges: Exchanges | undefined;
+const memory: Memory = {
+  events: new EventWriter(start.events),
+  tape: start.tape.byteLength > 0 ? new TapeWriter(start.tape, monotonic) : undefined,
+  overload: new Overload(),
+  exchanges: undefined,
+};
 let running: Running | undefined;
 let seconds = Math.floor(Date.now() / 1000);
 
@@ -88,7 +103,7 @@ function receive(bytes: Uint8Array, from: number, to: number, source: Endpoint, 
   const listener = now?.byHandle[handle];
   if (now === undefined || listener === undefined) return;
   now.counters.received(listener.index, to - from);
-  if (timers === undefined && exchanges?.waiting) timers = setInterval(fireTimers, TIMER_MS);
+  if (timers === undefined && now.exchanges?.waiting) timers = setInterval(fireTimers, TIMER_MS);
   try {
     now.proxy.handle(bytes, from, to, source, listener.index);
   } catch (error) {
@@ -110,7 +125,7 @@ function fireTimers(): void {
     failed(error as Error);
   }
   udp.flush();
-  if (exchanges?.waiting) return;
+  if (running?.exchanges?.waiting) return;
   clearInterval(timers);
   timers = undefined;
 }
@@ -137,7 +152,7 @@ function lost(to: Endpoint, refused: boolean): void {
 }
 
 function onWaited(milliseconds: number, dropped: number): void {
-  overload.waited(performance.now(), milliseconds, dropped);
+  running?.overload.waited(performance.now(), milliseconds, dropped);
 }
 
 let batches = 0;
@@ -216,7 +231,8 @@ const output: Output = {
 
 /** A message that was queued to be sent: counted, and recorded. `at`: where it stands in one piece, see UdpSocket.send. */
 function told(listener: Listener, to: Endpoint, message: Segments, at = -1): void {
-  running!.counters.sent(listener.index, message.length);
+  const { counters, tape } = running!;
+  counters.sent(listener.index, message.length);
   if (at < 0) tape?.sent(to, message, listener.index);
   else tape?.sentWhole(to, udp.arena.bytes, at, at + message.length, listener.index);
 }
@@ -230,7 +246,7 @@ let tickedAt = performance.now();
 const tick = setInterval(() => {
   seconds = Math.floor(Date.now() / 1000);
   const now = performance.now();
-  overload.tick(now, now - tickedAt - TICK_MS);
+  running?.overload.tick(now, now - tickedAt - TICK_MS);
   tickedAt = now;
   takeCounts();
   // With no transaction under way the timers rest, and connections may be there all the same.
@@ -249,14 +265,37 @@ function takeCounts(): void {
   activeBefore = active;
   batches = 0;
   running.counters.takeStates({
-    transactions: exchanges?.size ?? 0,
+    transactions: running.exchanges?.size ?? 0,
     queuedBytes: streams.queuedBytes,
-    overloaded: overload.share > 0 ? 1 : 0,
+    overloaded: running.overload.share > 0 ? 1 : 0,
   });
   for (const { index } of running.runtime.listeners) {
     const stream = sockets.stream(index);
     if (stream) running.counters.takeConnections(index, stream.connections, stream.connectionCounts);
   }
+}
+
+function assemble(plan: Plan, counters: SharedArrayBuffer, serial: number, kept: Memory): Running {
+  const runtime = buildRuntime(plan, start.index, start.workers);
+  const slab = new SlabCounters(plan, counters);
+  const { exchanges, events, tape, overload } = kept;
+  const proxy = new SipProxy(runtime, output, slab, exchanges, events, tape, overload);
+  const byMark = new Map(runtime.listeners.map((l) => [l.mark, l]));
+  return { ...kept, runtime, counters: slab, proxy, serial, byHandle: [], byMark };
+}
+
+/** Puts what was prepared into effect, sockets included. */
+async function enter(next: Running): Promise<void> {
+  running = next;
+  const { events, tape, serial, counters, runtime, byHandle } = next;
+  events.plan = serial;
+  if (tape) tape.plan = serial;
+  counters.takeTransport(counts);
+  for (const listener of runtime.listeners) {
+    listener.handle = sockets.nextHandle(listener.index);
+    byHandle[listener.handle] = listener;
+  }
+  await sockets.commit();
 }
 
 async function command(message: WorkerCommand): Promise<WorkerEvent | undefined> {
@@ -265,12 +304,9 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       const { plan, counters, serial } = message;
       try {
         const ports = await sockets.prepare(plan);
-        const runtime = buildRuntime(plan, start.index, start.workers);
-        if (plan.farms.some((farm) => farm.stateful)) exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
-        const slab = new SlabCounters(plan, counters);
-        const proxy = new SipProxy(runtime, output, slab, exchanges, events, tape, overload);
-        const byMark = new Map(runtime.listeners.map((l) => [l.mark, l]));
-        next = { runtime, counters: slab, proxy, serial, byHandle: [], byMark };
+        if (plan.farms.some((farm) => farm.stateful))
+          memory.exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
+        next = assemble(plan, counters, serial, memory);
         return { type: 'prepared', etag: plan.etag, ports };
       } catch (error) {
         await sockets.abort();
@@ -279,15 +315,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
     }
     case 'commit': {
       takeCounts();
-      running = next!;
-      events.plan = running.serial;
-      if (tape) tape.plan = running.serial;
-      running.counters.takeTransport(counts);
-      for (const listener of running.runtime.listeners) {
-        listener.handle = sockets.nextHandle(listener.index);
-        running.byHandle[listener.handle] = listener;
-      }
-      await sockets.commit();
+      await enter(next!);
       takeCounts();
       return { type: 'committed', etag: message.etag };
     }
@@ -313,4 +341,48 @@ port.on('message', (message: WorkerCommand) => {
     if (message.type === 'close') port.close();
   });
 });
-port.postMessage({ type: 'ready' } satisfies WorkerEvent);
+
+const WARM_UP = { calls: 3000, milliseconds: 1500, transactions: 4096, records: 4096, tapeBytes: 1 << 20 };
+
+/**
+ * Plays calls through this thread before it serves. What V8 has not seen it interprets, while calls wait; and what it has compiled without having seen
+ * some way through it, it throws away when that way is taken: a thread that has to refuse for the first time would do so when it has the least time for it.
+ * Nothing is left of it but the code.
+ */
+async function warmUp(plan: Plan): Promise<Played> {
+  const cast = await Cast.open();
+  try {
+    const ports = await sockets.prepare(unplaced(plan));
+    const placed = cast.placed(plan, ports);
+    const ring = createEventRing(WARM_UP.records);
+    const rings = new EventRings([ring]);
+    const overload = new Overload();
+    const memory: Memory = {
+      events: new EventWriter(ring),
+      tape: start.tape.byteLength > 0 ? new TapeWriter(createTape(WARM_UP.tapeBytes), monotonic) : undefined,
+      overload,
+      exchanges: new Exchanges(WARM_UP.transactions, performance.now()),
+    };
+    await enter(assemble(placed, new SharedArrayBuffer(layoutOf(placed).bytes), 0, memory));
+    const stage = {
+      ports,
+      phones: cast.phones,
+      pbxs: cast.pbxs,
+      overload(share: number) {
+        overload.share = Math.min(1, share);
+        overload.hopeless = share > 1;
+        // Else the ring would be full, and nothing written any more.
+        rings.drain(() => {});
+      },
+    };
+    return await playCalls(stage, WARM_UP.calls, WARM_UP.milliseconds);
+  } finally {
+    running = undefined;
+    await sockets.prepare({ ...plan, listeners: [] });
+    await sockets.commit();
+    cast.close();
+  }
+}
+
+const played = start.warmUp && (await warmUp(start.warmUp).catch((error: Error) => error.message));
+port.postMessage({ type: 'ready', ...(played !== undefined && { played }) } satisfies WorkerEvent);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { setState } from './balancer/recovery.ts';
 import { Signals } from './balancer/signals.ts';
-import { DataThread } from './data-thread.ts';
+import { DataThread, type Note } from './data-thread.ts';
 import { AgentError } from './errors.ts';
 import { type Plan, STATE, type StateCode } from './plan.ts';
 import type { WorkerStart } from './ports.ts';
@@ -12,6 +12,7 @@ import { createEventRing } from './telemetry/events.ts';
 import { createTape } from './telemetry/tape.ts';
 import { CounterTotals, layoutOf, type Totals } from './telemetry/totals.ts';
 import { createOpenConnections } from './transport/open-connections.ts';
+import { warmUpPlan } from './warm-up/plan.ts';
 
 export interface WorkersOptions {
   count: number;
@@ -21,6 +22,8 @@ export interface WorkersOptions {
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
   /** Bytes of each thread's tape, a power of two; 0, or left out: nothing is recorded. */
   tapeBytes?: number;
+  /** Calls are played through the threads before they serve the first time. Left out: not. */
+  warmUp?: boolean;
   /** Called before the threads commit a plan: what they tell from then on names it by `serial`. */
   beforeCommit?: (plan: Plan, serial: number) => void;
   /** What a data thread runs. */
@@ -72,6 +75,7 @@ export class Workers {
       deadlineMs: 10_000,
       beforeCommit: () => {},
       tapeBytes: 0,
+      warmUp: false,
       ...options,
     };
     this.#openConnections = createOpenConnections(options.count);
@@ -84,7 +88,8 @@ export class Workers {
       tape: this.#options.tapeBytes > 0 ? createTape(this.#options.tapeBytes) : new SharedArrayBuffer(0),
       counters: undefined,
     }));
-    for (const slot of this.#slots) this.#spawn(slot);
+    const warmUp = this.#options.warmUp ? warmUpPlan() : undefined;
+    for (const slot of this.#slots) this.#spawn(slot, warmUp);
   }
 
   /** The plan that runs. */
@@ -207,7 +212,8 @@ export class Workers {
     }
   }
 
-  #spawn(slot: Slot): DataThread {
+  /** `warmUp`: only at the first start. Whoever takes the place of a dead thread is needed at once. */
+  #spawn(slot: Slot, warmUp?: Plan): DataThread {
     const { count, mailboxes, datapath, script } = this.#options;
     const shared = {
       mailboxes,
@@ -218,14 +224,22 @@ export class Workers {
       events: slot.events,
       tape: slot.tape,
     };
-    const start = { index: slot.index, workers: count, datapath, ...shared };
-    const thread = new DataThread(script, start, (reason) =>
-      this.#options.log.error({ worker: slot.index, reason }, 'a message was dropped: a fault of the agent'),
-    );
+    const start = { index: slot.index, workers: count, datapath, warmUp, ...shared };
+    const thread = new DataThread(script, start, (note) => this.#note(slot, note));
     slot.thread = thread;
     slot.bornAt = performance.now();
     void thread.ended.then((reason) => this.#buried(slot, reason));
     return thread;
+  }
+
+  #note({ index: worker, bornAt }: Slot, note: Note): void {
+    const { log } = this.#options;
+    if (note.type === 'fault')
+      log.error({ worker, reason: note.reason }, 'a message was dropped: a fault of the agent');
+    else if (typeof note.played === 'string')
+      log.warn({ worker, reason: note.played }, 'the data thread is not warmed up: its first calls will be slower');
+    else if (note.played)
+      log.info({ worker, ...note.played, ms: Math.round(performance.now() - bornAt) }, 'the data thread is warmed up');
   }
 
   /** A thread ended. Unless everything is being closed, another takes its place, sooner the rarer it happens. */

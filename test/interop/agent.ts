@@ -27,6 +27,8 @@ interface Common {
   /** Two agents of one farm need different names. */
   name?: string;
   datapath?: 'auto' | 'ffi' | 'dgram';
+  /** Calls are played through it before it serves, as by default outside of tests: that takes a second or two. */
+  warmUp?: boolean;
   /** Further options, as on its command line. */
   more?: readonly string[];
 }
@@ -72,6 +74,7 @@ export class Agent {
       ...('farm' in options ? this.#fromFile(options) : fromControlPlane(options)),
       ...['--name', options.name ?? 'edge', '--workers', String(options.workers)],
       ...['--admin', '127.0.0.1:0', '--datapath', options.datapath ?? 'auto', '--address', options.host.ipv4],
+      ...(options.warmUp ? [] : ['--no-warm-up']),
       ...(options.more ?? []),
     ]);
   }
