@@ -19,11 +19,11 @@ export const TRYING_CHECK_MS = 1000;
 
 export function startAttempt(ctx: Context, exchange: Exchange, now: number): void {
   const exchanges = ctx.exchanges!;
-  exchange.interval = DEFAULT_BASE.T1;
-  exchange.repeats = ctx.target.transport === TRANSPORT.udp;
+  const { current } = exchange;
+  current.interval = DEFAULT_BASE.T1;
+  current.repeats = ctx.target.transport === TRANSPORT.udp;
   // Timer E also counts the time to the 100 of RFC 4320 §4.1, which is owed over any transport.
-  if (exchange.repeats || !exchange.invite) exchanges.start(exchange, TIMER.retransmit, now + exchange.interval);
-  else exchanges.stop(exchange, TIMER.retransmit);
+  if (current.repeats || !exchange.invite) exchanges.startAttempt(exchange, current, now);
   if (exchange.fresh && exchange.listener.farm.pool.size > 1)
     exchanges.start(exchange, TIMER.patience, now + patience(exchange));
 }
@@ -33,15 +33,28 @@ export const patience = (exchange: Exchange): number =>
     ? exchange.listener.farm.plan.failover.timeoutMs
     : Math.max(NON_INVITE_PATIENCE_MS, exchange.listener.farm.plan.failover.timeoutMs);
 
+/** From now on the request of an attempt is sent again and again, over whatever transport. */
+export function repeat(ctx: Context, exchange: Exchange, attempt: Attempt): void {
+  attempt.repeats = true;
+  attempt.interval = DEFAULT_BASE.T1;
+  ctx.exchanges!.startAttempt(exchange, attempt, ctx.output.now());
+}
+
+/** Nobody waits for this attempt any more: it is not sent again, and is cancelled if something works on it, or as soon as something does (RFC 3261 §9.1). */
+export function endAttempt(ctx: Context, exchange: Exchange, attempt: Attempt): void {
+  if (attempt.cancels > 0) return;
+  if (exchange.invite && attempt.state === 'proceeding') cancelAttempt(ctx, exchange, attempt);
+  else ctx.exchanges!.stopAttempt(exchange, attempt);
+}
+
 export function cancelAttempt(ctx: Context, exchange: Exchange, attempt: Attempt): void {
-  if (attempt.cancelSent) return;
-  attempt.cancelSent = true;
+  if (attempt.cancels > 0) return;
+  attempt.cancels = 1;
+  attempt.interval = DEFAULT_BASE.T1;
   sendAgain(ctx, exchange, attempt, HOP.cancel);
-  if (attempt !== exchange.current) return;
-  // The CANCEL is a transaction of its own, retransmitted until the INVITE is answered.
-  exchange.interval = DEFAULT_BASE.T1;
-  if (ctx.target.transport === TRANSPORT.udp)
-    ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
+  // The CANCEL is a transaction of its own: retransmitted until it is answered, or its INVITE is.
+  if (ctx.target.transport === TRANSPORT.udp) ctx.exchanges!.startAttempt(exchange, attempt, ctx.output.now());
+  else ctx.exchanges!.stopAttempt(exchange, attempt);
 }
 
 /** Runs the kept request along an attempt's way again: the request itself (byte for byte the same), its CANCEL or its ACK. */

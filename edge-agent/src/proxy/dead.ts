@@ -1,9 +1,8 @@
 import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { sameAddress, sameEndpoint } from '../sip/endpoint.ts';
-import { DEFAULT_BASE } from '../transaction/timers.ts';
-import { sendAgain } from './attempt.ts';
+import { repeat, sendAgain } from './attempt.ts';
 import { type Context, HOP } from './context.ts';
-import { type Exchange, TIMER } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { attemptFailed } from './failover.ts';
 import type { Backend, FarmRuntime } from './runtime.ts';
 
@@ -58,8 +57,9 @@ function endLargeByTcp(ctx: Context, to: Readonly<Endpoint>, refused: boolean): 
     for (const farm of ctx.runtime.farms)
       for (const backend of farm.backends) if (switches(backend)) backend.tcpRefusedAt = now;
   for (const exchange of ctx.exchanges?.open() ?? []) {
-    if (exchange.count === 0 || exchange.finalStatus > 0 || exchange.cancelled || exchange.repeats) continue;
-    const { backend, state, redialed } = exchange.current;
+    if (exchange.count === 0 || exchange.finalStatus > 0 || exchange.cancelled) continue;
+    const { backend, state, redialed, repeats } = exchange.current;
+    if (repeats) continue;
     const chosen = exchange.listener.farm.backends[backend];
     if (chosen === undefined || !switches(chosen) || (state !== 'calling' && state !== 'trying')) continue;
     if (!refused && !redialed) attemptFailed(ctx, exchange, false);
@@ -73,9 +73,7 @@ function endLargeByTcp(ctx: Context, to: Readonly<Endpoint>, refused: boolean): 
 function sendByUdp(ctx: Context, exchange: Exchange): void {
   ctx.tape.call = exchange.call;
   sendAgain(ctx, exchange, exchange.current, HOP.request);
-  exchange.repeats = true;
-  exchange.interval = DEFAULT_BASE.T1;
-  ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
+  repeat(ctx, exchange, exchange.current);
 }
 
 /** Compared by address: an exchange may have begun under a plan that numbered backends otherwise. */

@@ -18,16 +18,24 @@ export interface Attempt {
   abandoned: boolean;
   /** Something other than 100 came. */
   ringing: boolean;
-  cancelSent: boolean;
+  /** How often a CANCEL for it was sent. */
+  cancels: number;
+  /** Its request is sent again and again: it went out as a datagram, or its connection does not hold. */
+  repeats: boolean;
+  /** Interval of its running retransmission timer. */
+  interval: number;
   /** Its connection was lost, and it was sent once more over a new one. */
   redialed: boolean;
 }
 
 /** Attempts at other backends that one request gets. */
 export const MAX_ATTEMPTS = 3;
-/** Timers of one exchange, as offsets from `index × TIMERS`. */
-export const TIMER = { retransmit: 0, patience: 1, lifetime: 2 } as const;
-const TIMERS = 3;
+/**
+ * Timers of one exchange, as offsets from `index × TIMERS`. `response`: Timer G. From `attempt` on one for each attempt: of its request, or of
+ * its CANCEL, which is a transaction of its own and goes on whatever the exchange has come to.
+ */
+export const TIMER = { response: 0, patience: 1, lifetime: 2, attempt: 3 } as const;
+const TIMERS = TIMER.attempt + MAX_ATTEMPTS;
 /** Buffers above this are not kept with a free record. */
 const KEPT_BYTES = 4096;
 
@@ -67,9 +75,7 @@ export class Exchange {
   /** The server transaction's state. */
   state: State = 'trying';
   cancelled = false;
-  /** The current attempt's request is sent again and again: it went out as a datagram, or its connection does not hold. */
-  repeats = false;
-  /** Interval of the running retransmission timer. */
+  /** Interval of the running Timer G. */
   interval = 0;
   readonly watched: Watched = createWatched();
   count = 0;
@@ -79,7 +85,9 @@ export class Exchange {
     state: 'trying' as State,
     abandoned: false,
     ringing: false,
-    cancelSent: false,
+    cancels: 0,
+    repeats: false,
+    interval: 0,
     redialed: false,
   }));
 
@@ -203,7 +211,8 @@ export class Exchanges {
     attempt.key = key;
     attempt.backend = backend;
     attempt.state = exchange.invite ? 'calling' : 'trying';
-    attempt.abandoned = attempt.ringing = attempt.cancelSent = attempt.redialed = false;
+    attempt.abandoned = attempt.ringing = attempt.redialed = attempt.repeats = false;
+    attempt.cancels = 0;
     this.#clients.set(key, exchange.index);
   }
 
@@ -223,6 +232,15 @@ export class Exchanges {
 
   stop(exchange: Exchange, timer: number): void {
     this.#wheel.stop(exchange.index * TIMERS + timer);
+  }
+
+  /** Starts the retransmission timer of an attempt, with its interval. */
+  startAttempt(exchange: Exchange, attempt: Attempt, now: number): void {
+    this.start(exchange, TIMER.attempt + exchange.attempts.indexOf(attempt), now + attempt.interval);
+  }
+
+  stopAttempt(exchange: Exchange, attempt: Attempt): void {
+    this.stop(exchange, TIMER.attempt + exchange.attempts.indexOf(attempt));
   }
 
   /** Fires what is due. */

@@ -1,7 +1,7 @@
 import { NONE } from '../balancer/pool.ts';
 import { TRANSPORT } from '../ports.ts';
 import { DEFAULT_BASE } from '../transaction/timers.ts';
-import { cancelAttempt, countRequest, finish, sendAgain, startAttempt, UDP } from './attempt.ts';
+import { countRequest, endAttempt, finish, repeat, sendAgain, startAttempt, UDP } from './attempt.ts';
 import { forClient, passToClient, toClient } from './back.ts';
 import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, MAX_ATTEMPTS, TIMER } from './exchange.ts';
@@ -34,7 +34,7 @@ export function onFailure(ctx: Context, exchange: Exchange, attempt: Attempt): v
   if (exchange.finalStatus > 0) return;
   const { status } = ctx.message;
   // What our own CANCEL brought about is no answer.
-  if (attempt.cancelSent && attempt.abandoned && status === 487) return;
+  if (attempt.cancels > 0 && attempt.abandoned && status === 487) return;
   // RFC 4320 §4.1: no element sends a 408 for a non-INVITE request.
   if (!exchange.invite && status === 408) return finish(ctx, exchange, status);
   const everywhere = status >= 600;
@@ -48,18 +48,9 @@ export function onFailure(ctx: Context, exchange: Exchange, attempt: Attempt): v
   if (betterKept(exchange, status)) return concludeWithKept(ctx, exchange);
   // Trying the next one took the message's place only where there was one.
   passToClient(ctx, exchange);
+  // After a 6xx nobody else is to ring, and who answers all the same is released (RFC 3261 §16.7 item 5).
+  if (everywhere) exchange.current.abandoned = true;
   failed(ctx, exchange, status);
-  if (everywhere) giveUpOthers(ctx, exchange, attempt);
-}
-
-/** After a 6xx nobody else is to ring, and who answers all the same is released (RFC 3261 §16.7 item 5). */
-function giveUpOthers(ctx: Context, exchange: Exchange, but: Attempt): void {
-  for (let i = 0; i < exchange.count; i++) {
-    const other = exchange.attempts[i]!;
-    if (other === but) continue;
-    other.abandoned = true;
-    if (exchange.invite && other.state === 'proceeding') cancelAttempt(ctx, exchange, other);
-  }
 }
 
 /** Keeps the failure in ctx.message, as the client would get it, unless a better one is kept. */
@@ -93,7 +84,10 @@ export function conclude(ctx: Context, exchange: Exchange, status: 408 | 487 | 5
   failed(ctx, exchange, status);
 }
 
-/** The client was told a final failure, which stands in ctx.splice: retransmitted and acknowledged, if an INVITE's (RFC 3261 §17.2.1). */
+/**
+ * The client was told a final failure, which stands in ctx.splice: retransmitted and acknowledged, if an INVITE's (RFC 3261 §17.2.1). Whoever
+ * has not answered is not waited for.
+ */
 function failed(ctx: Context, exchange: Exchange, status: number): void {
   const exchanges = ctx.exchanges!;
   const now = ctx.output.now();
@@ -104,8 +98,8 @@ function failed(ctx: Context, exchange: Exchange, status: number): void {
   exchanges.stop(exchange, TIMER.patience);
   exchanges.start(exchange, TIMER.lifetime, now + UDP.H);
   exchange.interval = DEFAULT_BASE.T1;
-  if (exchange.from.transport === TRANSPORT.udp) exchanges.start(exchange, TIMER.retransmit, now + exchange.interval);
-  else exchanges.stop(exchange, TIMER.retransmit);
+  if (exchange.from.transport === TRANSPORT.udp) exchanges.start(exchange, TIMER.response, now + exchange.interval);
+  for (let i = 0; i < exchange.count; i++) endAttempt(ctx, exchange, exchange.attempts[i]!);
 }
 
 /**
@@ -125,7 +119,7 @@ export function tryNext(ctx: Context, exchange: Exchange, misplaced = false): bo
     return false;
   }
   before.abandoned = true;
-  if (exchange.invite && before.state === 'proceeding') cancelAttempt(ctx, exchange, before);
+  endAttempt(ctx, exchange, before);
   if (!reload(ctx, exchange)) return false;
   ctx.exchange = exchange;
   forwardToBackend(ctx, exchange.from, exchange.listener, backend, exchange.source, true);
@@ -158,8 +152,5 @@ export function attemptFailed(ctx: Context, exchange: Exchange, refused: boolean
   }
   if (tryNext(ctx, exchange) || current.state === 'proceeding') return;
   if (exchange.fresh) return conclude(ctx, exchange, 503);
-  if (exchange.repeats) return;
-  exchange.repeats = true;
-  exchange.interval = DEFAULT_BASE.T1;
-  ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
+  if (!current.repeats) repeat(ctx, exchange, current);
 }

@@ -6,6 +6,7 @@ import {
   acknowledge,
   cancelAttempt,
   countRequest,
+  endAttempt,
   finish,
   patience,
   sendAgain,
@@ -50,12 +51,15 @@ function resend(ctx: Context, exchange: Exchange): void {
   toClient(ctx, exchange);
 }
 
-/** The ACK of a failure that we passed on (Timer I follows: the backend may not have heard our own ACK). */
+/**
+ * The ACK of a failure that we passed on. Timer I follows, since the backend may not have heard our own ACK; or what is left of Timer H, where
+ * somebody else may still ring, and has to be cancelled.
+ */
 export function acknowledged(ctx: Context, exchange: Exchange): void {
   if (exchange.finalStatus < 300) return;
   exchange.state = 'confirmed';
-  ctx.exchanges!.stop(exchange, TIMER.retransmit);
-  ctx.exchanges!.start(exchange, TIMER.lifetime, ctx.output.now() + UDP.I);
+  ctx.exchanges!.stop(exchange, TIMER.response);
+  if (!pending(exchange)) ctx.exchanges!.start(exchange, TIMER.lifetime, ctx.output.now() + UDP.I);
 }
 
 /** The caller gives up (RFC 3261 §16.10). Its CANCEL was answered already. An attempt without a provisional is cancelled when one comes (§9.1). */
@@ -72,13 +76,17 @@ export function cancelled(ctx: Context, exchange: Exchange): void {
 /** A response whose branch belongs to an exchange. ctx.message holds it, ctx.via its top Via, which is ours. */
 export function onResponse(ctx: Context, exchange: Exchange, key: number): void {
   const { message } = ctx;
-  // The answer to our own CANCEL says nothing about the INVITE.
-  if (message.method !== exchange.method) return;
   const attempt = exchange.attemptOf(key);
+  // The answer to our own CANCEL says nothing about the INVITE.
+  if (message.method !== exchange.method) {
+    if (attempt.cancels > 0 && message.status >= 200) ctx.exchanges!.stopAttempt(exchange, attempt);
+    return;
+  }
   const input = responseInput(message.status);
   const transition = step(exchange.invite ? inviteClient : nonInviteClient, attempt.state, input);
   if (transition === undefined) return;
   attempt.state = transition.next;
+  if (message.status >= 200) ctx.exchanges!.stopAttempt(exchange, attempt);
   if (transition.actions.includes('send-ack')) acknowledge(ctx, exchange, attempt);
   if (!transition.actions.includes('pass')) return;
   if (message.status < 200) onProvisional(ctx, exchange, attempt);
@@ -90,7 +98,7 @@ function onProvisional(ctx: Context, exchange: Exchange, attempt: Attempt): void
   const exchanges = ctx.exchanges!;
   const now = ctx.output.now();
   const current = attempt === exchange.current;
-  if (exchange.invite && current && !attempt.cancelSent) exchanges.stop(exchange, TIMER.retransmit);
+  if (exchange.invite && attempt.cancels === 0) exchanges.stopAttempt(exchange, attempt);
   if (exchange.invite && (attempt.abandoned || exchange.cancelled || exchange.finalStatus > 0)) {
     passProvisional(ctx, exchange, attempt);
     return cancelAttempt(ctx, exchange, attempt);
@@ -129,17 +137,13 @@ function onSuccess(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   exchange.responseLength = 0;
   // One attempt only, or all others through: later 2xx of its forks need no memory of ours.
   if (!pending(exchange, attempt)) return finish(ctx, exchange, status);
-  exchanges.stop(exchange, TIMER.retransmit);
   exchanges.stop(exchange, TIMER.patience);
   exchanges.start(exchange, TIMER.lifetime, now + UDP.L);
-  for (let i = 0; i < exchange.count; i++) {
-    const other = exchange.attempts[i]!;
-    if (other !== attempt && other.state === 'proceeding') cancelAttempt(ctx, exchange, other);
-  }
+  for (let i = 0; i < exchange.count; i++) endAttempt(ctx, exchange, exchange.attempts[i]!);
 }
 
-/** Some other attempt may still answer. */
-function pending(exchange: Exchange, but: Attempt): boolean {
+/** Some attempt, or some other one, may still answer. */
+function pending(exchange: Exchange, but?: Attempt): boolean {
   for (let i = 0; i < exchange.count; i++) {
     const other = exchange.attempts[i]!;
     if (other !== but && (other.state === 'calling' || other.state === 'proceeding' || other.state === 'accepted'))
@@ -168,31 +172,39 @@ function release(ctx: Context, exchange: Exchange, attempt: Attempt): void {
 /** A timer of an exchange is due. */
 export function onTimer(ctx: Context, exchange: Exchange, timer: number): void {
   ctx.tape.call = exchange.call;
-  if (timer === TIMER.retransmit) onRetransmit(ctx, exchange);
+  if (timer >= TIMER.attempt) onRetransmit(ctx, exchange, exchange.attempts[timer - TIMER.attempt]!);
+  else if (timer === TIMER.response) onTimerG(ctx, exchange);
   else if (timer === TIMER.patience) onPatience(ctx, exchange);
   else onLifetime(ctx, exchange);
 }
 
-function onRetransmit(ctx: Context, exchange: Exchange): void {
-  const { current } = exchange;
-  let timer: 'A' | 'E' | 'G' = 'E';
-  if (exchange.state === 'completed') {
-    timer = 'G';
-    resend(ctx, exchange);
-  } else if (current.cancelSent) sendAgain(ctx, exchange, current, HOP.cancel);
-  else {
-    if (exchange.invite) timer = 'A';
-    if (exchange.repeats) retransmit(ctx, exchange, current);
-  }
-  exchange.interval = nextInterval(timer, exchange.interval, DEFAULT_BASE);
-  ctx.exchanges!.start(exchange, TIMER.retransmit, ctx.output.now() + exchange.interval);
-  if (!exchange.invite && exchange.state === 'trying' && exchange.interval === DEFAULT_BASE.T2) trying(ctx, exchange);
+function onTimerG(ctx: Context, exchange: Exchange): void {
+  resend(ctx, exchange);
+  exchange.interval = nextInterval('G', exchange.interval, DEFAULT_BASE);
+  ctx.exchanges!.start(exchange, TIMER.response, ctx.output.now() + exchange.interval);
 }
 
-function retransmit(ctx: Context, exchange: Exchange, current: Attempt): void {
-  sendAgain(ctx, exchange, current, HOP.request);
-  if (current.backend >= 0 && ctx.runtime === exchange.listener.farm.runtime)
-    ctx.counters.retransmission(exchange.listener.farm.backends[current.backend]!.global);
+/** Times that Timer E lets a CANCEL be sent before Timer F ends it: at 0, 0.5, 1.5, 3.5, then every 4 s. */
+const MAX_CANCELS = 11;
+
+/** Timer A or E of an attempt, or Timer E of its CANCEL. */
+function onRetransmit(ctx: Context, exchange: Exchange, attempt: Attempt): void {
+  if (attempt.cancels === MAX_CANCELS) return;
+  if (attempt.cancels > 0) {
+    attempt.cancels++;
+    sendAgain(ctx, exchange, attempt, HOP.cancel);
+  } else if (attempt.repeats) retransmit(ctx, exchange, attempt);
+  const timer = exchange.invite && attempt.cancels === 0 ? 'A' : 'E';
+  attempt.interval = nextInterval(timer, attempt.interval, DEFAULT_BASE);
+  ctx.exchanges!.startAttempt(exchange, attempt, ctx.output.now());
+  if (!exchange.invite && exchange.state === 'trying' && attempt.interval === DEFAULT_BASE.T2) trying(ctx, exchange);
+}
+
+function retransmit(ctx: Context, exchange: Exchange, attempt: Attempt): void {
+  const { backend } = attempt;
+  sendAgain(ctx, exchange, attempt, HOP.request);
+  if (backend >= 0 && ctx.runtime === exchange.listener.farm.runtime)
+    ctx.counters.retransmission(exchange.listener.farm.backends[backend]!.global);
 }
 
 /** The 100 of a non-INVITE request: due when Timer E has been reset to T2, and not before (RFC 4320 §4.1). */
@@ -227,7 +239,5 @@ function onLifetime(ctx: Context, exchange: Exchange): void {
   if (isSilent(exchange.current)) timedOut(exchange, exchange.current);
   // RFC 4320 §4.1: a 408 for a non-INVITE request would come too late for everybody.
   if (!exchange.invite) return finish(ctx, exchange, 0);
-  for (let i = 0; i < exchange.count; i++)
-    if (exchange.attempts[i]!.state === 'proceeding') cancelAttempt(ctx, exchange, exchange.attempts[i]!);
   conclude(ctx, exchange, exchange.cancelled ? 487 : 408);
 }
