@@ -39,6 +39,8 @@ export interface Peer {
   name: string;
   title: string;
   sections: readonly Section[];
+  /** This project's: that it cannot be measured is a fault. */
+  ours?: boolean;
   /** Allocates its memory for transactions beforehand. */
   preallocates?: boolean;
   /** It is a SIP proxy: lowers Max-Forwards and adds Record-Route (RFC 3261 §16.6). */
@@ -170,6 +172,7 @@ function agent(name: string, title: string, variant: AgentVariant): Peer {
   return {
     name,
     title,
+    ours: true,
     sections,
     proxies: true,
     version: () => `node ${process.version}`,

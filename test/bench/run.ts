@@ -44,6 +44,8 @@ interface Bench {
   proxy: Address;
   streams: { tcp: Address; tls: Address; certificate: string; privateKey: string };
   directory: string;
+  /** Peers that could not be measured, each with the section and why: others, and other sections, are. */
+  failures: string[];
 }
 
 async function prepare(settings: Settings, directory: string): Promise<Bench> {
@@ -55,7 +57,7 @@ async function prepare(settings: Settings, directory: string): Promise<Bench> {
   for (const sink of sinks) start(cores.load, [programs.sink, '--listen', text(sink)]);
   const bed = { blast: programs.blast, cores, client, sinks, mix: settings.mix };
   const streams = { tcp, tls, ...certify(directory) };
-  return { settings, programs, bed, proxy, streams, directory };
+  return { settings, programs, bed, proxy, streams, directory, failures: [] };
 }
 
 /** A certificate for the run, in files: Kamailio reads nothing else. */
@@ -116,7 +118,7 @@ async function compare(bench: Bench): Promise<Report> {
       ...streams,
       ...(telemetry?.pairs ?? []),
     ]),
-    skipped: [...new Set(peers.filter((peer) => !there.includes(peer)).map((peer) => peer.missing))],
+    skipped: [...new Set(peers.filter((peer) => !there.includes(peer)).map((peer) => peer.missing)), ...bench.failures],
     ...measured,
   };
 }
@@ -128,17 +130,19 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
   async pairs(bench, peers) {
     console.error('Measuring generator and sinks alone …');
     const baseline = await measureBaseline(bench.bed, effortOf(bench));
-    const results = await each(peers, 'pairs', (peer) => measureRates(bench, bench.bed, baseline, peer, 'pairs'));
+    const results = await each(bench, peers, 'pairs', (peer) =>
+      measureRates(bench, bench.bed, baseline, peer, 'pairs'),
+    );
     return { pairs: { baseline, results } };
   },
   async calls(bench, peers) {
     const bed = { ...bench.bed, calls: true };
     const baseline = await measureBaseline(bed, effortOf(bench));
-    return { calls: await each(peers, 'calls', (peer) => measureRates(bench, bed, baseline, peer, 'calls')) };
+    return { calls: await each(bench, peers, 'calls', (peer) => measureRates(bench, bed, baseline, peer, 'calls')) };
   },
   async overload(bench, peers) {
     const bed = { ...bench.bed, calls: true };
-    const results = await each(peers, 'overload', (peer) => {
+    const results = await each(bench, peers, 'overload', (peer) => {
       const directory = directoryOf(bench.directory, peer, 'overload');
       return measureOverload(bed, peer, commandOf(bench, peer, directory), bench.proxy, directory);
     });
@@ -155,14 +159,14 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
     return { impaired: results };
   },
   async streams(bench, peers) {
-    const results = await each(peers, 'TCP and TLS', (peer) => {
+    const results = await each(bench, peers, 'TCP and TLS', (peer) => {
       const { directory, command } = withStreams(bench, peer, 'streams');
       return measureStreams(streamBed(bench), effortOf(bench), peer, command, bench.proxy, directory);
     });
     return { streams: results };
   },
   async memory(bench, peers) {
-    const results = await each(peers, 'memory', (peer) => {
+    const results = await each(bench, peers, 'memory', (peer) => {
       const { directory, command } = withStreams(bench, peer, 'memory');
       return measureMemory(streamBed(bench), peer, command, bench.proxy, directory);
     });
@@ -171,7 +175,7 @@ const MEASURES: Record<Section, (bench: Bench, peers: Peer[]) => Promise<Pick<Re
   async telemetry(bench, peers) {
     const baseline = await measureBaseline(bench.bed, effortOf(bench));
     const sink = await startTelemetrySink(bench);
-    const pairs = await each(peers, 'telemetry, pairs', (peer) =>
+    const pairs = await each(bench, peers, 'telemetry, pairs', (peer) =>
       measureRates(bench, bench.bed, baseline, peer, 'telemetry', sink.addresses),
     );
     await sink.stop();
@@ -205,11 +209,24 @@ async function measureChecks(seconds: number): Promise<ChecksResult> {
   return JSON.parse(stdout) as ChecksResult;
 }
 
-async function each<R>(peers: Peer[], what: string, measure: (peer: Peer) => Promise<R>): Promise<R[]> {
+async function each<R>(
+  { failures }: Bench,
+  peers: Peer[],
+  what: string,
+  measure: (peer: Peer) => Promise<R>,
+): Promise<R[]> {
   const results: R[] = [];
   for (const peer of peers) {
     console.error(`Measuring ${peer.title}: ${what} …`);
-    results.push(await measure(peer));
+    try {
+      results.push(await measure(peer));
+    } catch (error) {
+      // Kamailio has been seen to crash under the load of streams: what was measured before is not lost for it. A failure of ours is one.
+      if (peer.ours) throw error;
+      const [why] = (error as Error).message.split('\n') as [string];
+      console.error(`  ${why}`);
+      failures.push(`${what}: ${why}`);
+    }
   }
   return results;
 }
