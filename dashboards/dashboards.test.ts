@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { CATALOGUE as CONTROL_PLANE } from '../control-plane/src/telemetry/catalogue.ts';
-import { CATALOGUE, PROCESS_METRICS } from '../edge-agent/src/telemetry/catalogue.ts';
-import { ALERTS, runbookOf } from './src/alerts.ts';
+import { CATALOGUE, type MetricEntry, PROCESS_METRICS } from '../edge-agent/src/telemetry/catalogue.ts';
+import { HEP_LOSSES } from '../edge-agent/src/telemetry/hep/counts.ts';
+import { DROP_REASONS, REFUSALS } from '../edge-agent/src/telemetry/slab.ts';
+import { runbookOf } from './src/alert.ts';
+import { ALERTS, alertsAt } from './src/alerts.ts';
 import { generatedFiles } from './src/files.ts';
 import { build, UID } from './src/page.ts';
 import { PAGES } from './src/pages.ts';
@@ -24,6 +27,10 @@ interface Panel {
   description?: string;
   gridPos: { x: number; y: number; w: number; h: number };
   targets?: Target[];
+  transformations?: {
+    id: string;
+    options: { renameByName?: Record<string, string>; sort?: { field: string }[] };
+  }[];
   fieldConfig?: { defaults: { links?: { url: string }[] } };
 }
 interface Dashboard {
@@ -70,12 +77,114 @@ test('every metric that a query or rule names is in a catalogue or recorded by a
   ];
   expect(queries.length).toBeGreaterThan(100);
   for (const query of queries) {
-    expect(metricsIn(query), query).not.toEqual([]);
+    if (!query.includes('ALERTS{')) expect(metricsIn(query), query).not.toEqual([]);
     expect(
       metricsIn(query).filter((name) => !known.has(name)),
       query,
     ).toEqual([]);
   }
+});
+
+const STATES = ['unknown', 'up', 'down'];
+
+/** Every value that a label of a metric can have, as the code lists them. */
+const VALUES: Record<string, readonly string[]> = {
+  'sipfleet_dropped_messages_total reason': DROP_REASONS,
+  'sipfleet_refused_requests_total reason': REFUSALS,
+  'sipfleet_hep_messages_lost_total reason': HEP_LOSSES,
+  'sipfleet_backend_state state': STATES,
+  'sipfleet_check_phase_results_total result': ['success', 'failure'],
+  'sipfleet_session_request_delay_seconds_bucket result': ['success', 'failure'],
+};
+
+test('every value that a query or rule asks a label for is one that the code gives it', () => {
+  const queries = [
+    ...data.flatMap(({ targets = [] }) => targets.map(({ expr = '' }) => expr)),
+    ...ALERTS.flatMap(({ rules }) => rules.map(({ expr }) => expr)),
+    ...dashboards.flatMap((d) => d.annotations.list.map((a) => a.expr)),
+  ];
+  const asked = new Set<string>();
+  for (const query of queries)
+    for (const [, metric = '', matchers = ''] of query.matchAll(/(sipfleet_\w+)\{([^}]*)\}/g))
+      for (const [, label = '', value = ''] of matchers.matchAll(/(\w+)!?=~?"([^"]*)"/g)) {
+        const known = VALUES[`${metric} ${label}`];
+        if (known === undefined) {
+          // Free text, or a status.
+          expect(['site', 'farm', 'backend', 'agent', 'code', 'code_class', 'transport', 'le'], query).toContain(label);
+          continue;
+        }
+        asked.add(`${metric} ${label}`);
+        expect(
+          value.split('|').filter((one) => !known.includes(one)),
+          query,
+        ).toEqual([]);
+      }
+  expect(asked.size).toBeGreaterThan(3);
+});
+
+test('what drops.md and the panel of drops explain are reasons that exist, and what is alerted on is explained', () => {
+  const book = readFileSync(join(ROOT, 'docs/runbooks/drops.md'), 'utf8');
+  const explained = [...book.matchAll(/`([a-z_]+)`/g)].map(([, reason]) => reason as string);
+  expect(explained.filter((reason) => !(DROP_REASONS as readonly string[]).includes(reason))).toEqual([]);
+  const alerted = /reason=~"([^"]+)"/.exec(
+    ALERTS.flatMap(({ rules }) => rules).find(({ alert }) => alert === 'SipfleetDrops')?.expr ?? '',
+  )?.[1];
+  expect(explained.toSorted()).toEqual(alerted?.split('|').toSorted());
+  const panel = data.find(({ uid, title }) => uid === UID.agent && title === 'Dropped, by reason')?.description ?? '';
+  const named = panel.match(/\b[a-z]+_[a-z]+\b/g) ?? [];
+  expect(named.filter((reason) => !(DROP_REASONS as readonly string[]).includes(reason))).toEqual([]);
+  expect(named.length).toBeGreaterThan(2);
+});
+
+/** Labels that a query's series carry: those of its first aggregation, or of the one recorded or plain metric. */
+function labelsOf(expr: string): readonly string[] {
+  const by = /by \(([^)]*)\)/.exec(expr)?.[1];
+  if (by !== undefined) return by.split(', ');
+  const [name = ''] = metricsIn(expr);
+  const level = /^(farm|backend)(_origin)?:/.exec(name);
+  if (level) return ['site', 'farm', ...(level[1] === 'backend' ? ['backend'] : []), ...(level[2] ? ['origin'] : [])];
+  const entry = (Object.values(CATALOGUE) as MetricEntry[]).find((e) => e.name === name);
+  return ['site', 'agent', ...(entry?.labels ?? [])];
+}
+
+test('every row and line from the fleet down to the backend is a link, and its series carry the labels that it needs', () => {
+  const down: string[] = [UID.fleet, UID.site, UID.farm, UID.calls, UID.backend, UID.security];
+  let links = 0;
+  for (const { uid, type, title, targets = [], fieldConfig } of data) {
+    const urls = (fieldConfig?.defaults.links ?? []).map(({ url }) => url);
+    if (down.includes(uid) && type !== 'stat') expect(urls.length, `${uid}: ${title}`).toBeGreaterThan(0);
+    for (const url of urls)
+      for (const [, label = ''] of url.matchAll(/\$\{__(?:field\.labels|data\.fields)\.(\w+)/g))
+        for (const { expr = '' } of targets) {
+          expect(labelsOf(expr), `${uid}: ${title}: ${expr}`).toContain(label);
+          links++;
+        }
+  }
+  expect(links).toBeGreaterThan(100);
+});
+
+test('tables: no query keeps the name of its metric, which would keep rows apart, and values are called as Grafana calls them', () => {
+  const tables = data.filter(({ type }) => type === 'table');
+  expect(tables.length).toBeGreaterThan(4);
+  for (const { title, targets = [], transformations = [] } of tables) {
+    for (const { expr = '' } of targets)
+      expect(expr, title).toMatch(/^(time\(\) - |round\()?(sum|max|min|avg|count) by \(/);
+    const organize = transformations.find(({ id }) => id === 'organize');
+    // @grafana/prometheus, transformDFToTable: `Value #A` where more than one query answers, else `Value`.
+    expect(Object.keys(organize?.options.renameByName ?? {}), title).toEqual(
+      targets.length === 1 ? ['Value'] : targets.map(({ refId }) => `Value #${refId}`),
+    );
+    for (const { options } of transformations.filter(({ id }) => id === 'sortBy'))
+      expect(Object.values(organize?.options.renameByName ?? {}), title).toContain(options.sort?.[0]?.field);
+  }
+});
+
+test('links of alerts can be led to wherever runbooks and Grafana are', () => {
+  const [rule] = alertsAt({ runbooks: 'https://git.example.com/books', grafana: 'https://grafana.example.com' })
+    .flatMap(({ rules }) => rules)
+    .filter(({ alert }) => alert === 'SipfleetBackendDown');
+  expect(rule?.annotations.runbook_url).toBe('https://git.example.com/books/backend-down.md');
+  expect(rule?.annotations.dashboard_url).toMatch(/^https:\/\/grafana\.example\.com\/d\/sipfleet-backend\?/);
 });
 
 test('RFC 6076 ratios are made by recording rules alone, and none of them turns what is undefined into 0', () => {
@@ -123,14 +232,16 @@ test('variables: every one that a query uses is defined, every one that is defin
     const used = new Set(queries.flatMap((q) => [...q.matchAll(/\$(\w+)/g)].map(([, name]) => name)));
     const defined = (templating?.list ?? [])
       .map(({ name }) => name)
-      .filter((n) => n !== 'datasource' && n !== 'traces');
+      .filter((n) => !['datasource', 'traces', 'runbooks'].includes(n));
     expect([...used].toSorted(), uid).toEqual(defined.toSorted());
   }
 });
 
 const linksOf = () =>
   panels.flatMap(({ uid, title, fieldConfig }) =>
-    (fieldConfig?.defaults.links ?? []).map(({ url }) => ({ where: `${uid}: ${title}`, url })),
+    (fieldConfig?.defaults.links ?? [])
+      .filter(({ url }) => !url.startsWith('${'))
+      .map(({ url }) => ({ where: `${uid}: ${title}`, url })),
   );
 
 test('links lead to dashboards that exist, with variables that these have', () => {
@@ -152,13 +263,13 @@ test('links lead to dashboards that exist, with variables that these have', () =
 test('links to traces ask by labels for attributes that spans have', () => {
   const links = linksOf().filter(({ url }) => url.startsWith('/explore?'));
   expect(links.length).toBeGreaterThan(2);
-  const sources = ['call-spans.ts', 'check-traces.ts', 'span.ts'].map((name) =>
-    readFileSync(join(ROOT, 'edge-agent/src/telemetry/traces', name), 'utf8'),
+  const sources = ['traces/call-spans.ts', 'traces/check-traces.ts', 'traces/span.ts', 'push/pushes.ts'].map((name) =>
+    readFileSync(join(ROOT, 'edge-agent/src/telemetry', name), 'utf8'),
   );
   for (const { where, url } of links) {
     const { sipfleet } = JSON.parse(url.split('panes=')[1] as string);
     const { query } = sipfleet.queries[0];
-    for (const [, attribute] of query.matchAll(/span\.([\w.]+)/g))
+    for (const [, attribute] of query.matchAll(/(?:span|resource)\.([\w.]+)/g))
       expect(
         sources.some((text) => text.includes(`'${attribute}'`)),
         `${where}: ${attribute}`,
@@ -170,15 +281,17 @@ test('links to traces ask by labels for attributes that spans have', () => {
 test('every alert has a runbook that names it and a dashboard that exists; every runbook has an alert', () => {
   const alerts = ALERTS.flatMap(({ rules }) => rules);
   const books = new Set<string>();
-  for (const { alert, annotations } of alerts) {
-    expect(annotations.runbook).toBe(runbookOf(alert));
-    books.add(annotations.runbook.replace('docs/runbooks/', ''));
-    const file = join(ROOT, annotations.runbook);
-    expect(existsSync(file), annotations.runbook).toBe(true);
+  for (const { alert, labels, annotations } of alerts) {
+    expect(labels.runbook).toBe(runbookOf(alert));
+    expect(annotations.runbook_url).toBe(`docs/runbooks/${labels.runbook}.md`);
+    expect(annotations.dashboard_url).toBe(labels.dashboard);
+    books.add(`${labels.runbook}.md`);
+    const file = join(ROOT, annotations.runbook_url);
+    expect(existsSync(file), annotations.runbook_url).toBe(true);
     const text = readFileSync(file, 'utf8');
-    expect(text, annotations.runbook).toContain(alert);
+    expect(text, annotations.runbook_url).toContain(alert);
     for (const section of ['## What it means', '## What to look at', '## What to do']) expect(text).toContain(section);
-    const uid = /^\/d\/([\w-]+)/.exec(annotations.dashboard)?.[1];
+    const uid = /^\/d\/([\w-]+)/.exec(labels.dashboard)?.[1];
     expect(Object.values(UID) as string[]).toContain(uid);
   }
   const present = readdirSync(join(ROOT, 'docs/runbooks')).filter((name) => name !== 'README.md');

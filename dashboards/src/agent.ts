@@ -1,4 +1,4 @@
-import { type Page, UID, where } from './page.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
 import { series, statistic, tabular } from './panels.ts';
 
 const here = (...more: string[]) => where(['site', 'agent'], ...more);
@@ -17,8 +17,9 @@ export const agent: Page = {
           title: 'Agents',
           description: 'What runs where.',
           width: 12,
+          link: LINKS.agent,
           columns: [
-            { title: 'Build', expr: `sipfleet_build_info${here()}` },
+            { title: 'Build', expr: `sum by (site, agent, version, node) (sipfleet_build_info${here()})` },
             { title: 'Data threads', expr: `sum by (site, agent) (sipfleet_workers${here()})` },
             { title: 'Configuration', expr: `sum by (site, agent) (sipfleet_snapshot_generation${here()})` },
           ],
@@ -80,7 +81,7 @@ export const agent: Page = {
         series({
           title: 'Dropped, by reason',
           description:
-            'Neither forwarded nor answered. transaction_limit, mailbox_full, send_failed: too much to do; internal: a fault of ours.',
+            'Neither forwarded nor answered. overload, receive_buffer, queue_budget, mailbox_full, send_failed: too much to do; internal: a fault of ours.',
           width: 12,
           unit: 'pps',
           queries: [
@@ -89,12 +90,34 @@ export const agent: Page = {
         }),
         series({
           title: 'Own responses, by status',
-          description: '503: no backend; 483, 482: loops; 400: malformed.',
+          description:
+            '503: no backend, or refused to protect established calls (the next panel); 483, 482: loops; 400: malformed.',
           width: 12,
           unit: 'reqps',
           queries: [
             [`sum by (agent, code) (rate(sipfleet_local_responses_total${here()}[5m])) > 0`, '{{agent}} {{code}}'],
           ],
+        }),
+        series({
+          title: 'New requests refused, by reason',
+          description:
+            '503 with Retry-After, so that established calls do not suffer. overload: data threads are behind; transaction_limit: too many requests wait for an answer, as when PBXs are silent.',
+          width: 12,
+          unit: 'reqps',
+          link: LINKS.agent,
+          queries: [
+            [
+              `sum by (site, agent, reason) (rate(sipfleet_refused_requests_total${here()}[5m]))`,
+              '{{agent}} {{reason}}',
+            ],
+          ],
+        }),
+        series({
+          title: 'Data threads in overload',
+          description: 'They are behind and refuse a part of the new requests, until no queue stands.',
+          width: 12,
+          link: LINKS.agent,
+          queries: [[`sum by (site, agent) (sipfleet_workers_overloaded${here()})`, '{{agent}}']],
         }),
         series({
           title: 'Utilisation of data threads',

@@ -1,54 +1,22 @@
+import {
+  AGENT,
+  type Alert,
+  type AlertRule,
+  alert,
+  CALLS,
+  CONTROL_PLANE,
+  FARM,
+  type Places,
+  SECURITY,
+} from './alert.ts';
+import { BACKENDS } from './alerts-backends.ts';
 import type { RuleGroup, Window } from './recording.ts';
-
-export interface AlertRule {
-  alert: string;
-  expr: string;
-  for?: string;
-  labels: { severity: 'critical' | 'warning'; window?: Window };
-  annotations: { summary: string; runbook: string; dashboard: string };
-}
-
-interface Alert {
-  name: string;
-  severity: 'critical' | 'warning';
-  expr: string;
-  /** How long it must hold. */
-  holds?: string;
-  summary: string;
-  /** Of several alerts of one name: the one that this is about. */
-  window?: Window;
-  /** Where to look first, as path and query below Grafana's URL. */
-  dashboard: string;
-}
-
-/** The runbook has the alert's name in small letters: `SipfleetBackendDown` → `docs/runbooks/backend-down.md`; both speeds of a burn rate share one. */
-export const runbookOf = (name: string): string =>
-  `docs/runbooks/${name
-    .replace(/^Sipfleet|(Fast|Slow)$/g, '')
-    .replace(/(?<=[a-z0-9])(?=[A-Z])/g, '-')
-    .toLowerCase()}.md`;
-
-const alert = ({ name, severity, expr, holds, summary, window, dashboard }: Alert): AlertRule => ({
-  alert: name,
-  expr,
-  ...(holds === undefined ? {} : { for: holds }),
-  labels: { severity, ...(window === undefined ? {} : { window }) },
-  annotations: { summary, runbook: runbookOf(name), dashboard },
-});
 
 /** Of the control plane: requests and exchanges over push connections a second; either may not have come yet. */
 const answered = (which: string): string =>
   `(${['http_requests', 'exchanges']
     .map((what) => `(sum(rate(sipfleet_control_plane_${what}_total${which}[5m])) or vector(0))`)
     .join(' + ')})`;
-
-const FARM = '/d/sipfleet-farm?var-site={{ $labels.site }}&var-farm={{ $labels.farm }}';
-const BACKEND =
-  '/d/sipfleet-backend?var-site={{ $labels.site }}&var-farm={{ $labels.farm }}&var-backend={{ $labels.backend }}';
-const CALLS = '/d/sipfleet-calls?var-site={{ $labels.site }}&var-farm={{ $labels.farm }}';
-const AGENT = '/d/sipfleet-agent?var-site={{ $labels.site }}&var-agent={{ $labels.agent }}';
-const SECURITY = '/d/sipfleet-security?var-site={{ $labels.site }}';
-const CONTROL_PLANE = '/d/sipfleet-control-plane';
 
 /** What may fail of registrations and of calls: 0.5 % in 30 days. */
 export const OBJECTIVE = 0.995;
@@ -88,70 +56,6 @@ const objectives: AlertRule[] = [
     'call attempts',
     CALLS,
   ),
-];
-
-const backends: Alert[] = [
-  {
-    name: 'SipfleetFarmDown',
-    severity: 'critical',
-    expr: 'sum by (site, farm, agent) (sipfleet_backend_state{state=~"up|unknown"}) == 0',
-    holds: '30s',
-    summary: 'No backend of farm {{ $labels.farm }} in {{ $labels.site }} serves, as agent {{ $labels.agent }} sees it',
-    dashboard: FARM,
-  },
-  {
-    name: 'SipfleetBackendDown',
-    severity: 'warning',
-    expr: 'max by (site, farm, backend) (sipfleet_backend_state{state="down"}) == 1',
-    holds: '2m',
-    summary: 'Backend {{ $labels.backend }} of farm {{ $labels.farm }} in {{ $labels.site }} is down',
-    dashboard: BACKEND,
-  },
-  {
-    name: 'SipfleetCheckFailing',
-    severity: 'warning',
-    expr: 'sum by (site, farm, backend, check, phase) (increase(sipfleet_check_failures_total[10m])) >= 2',
-    holds: '1m',
-    summary:
-      'Check {{ $labels.check }} of {{ $labels.farm }} {{ $labels.backend }} in {{ $labels.site }} fails in phase {{ $labels.phase }}',
-    dashboard: BACKEND,
-  },
-  {
-    name: 'SipfleetAgentsDisagree',
-    severity: 'warning',
-    expr: 'max by (site, farm, backend) (sipfleet_backend_disagreeing_agents) > 0',
-    holds: '5m',
-    summary: 'Agents in {{ $labels.site }} disagree whether {{ $labels.farm }} {{ $labels.backend }} is down',
-    dashboard: BACKEND,
-  },
-  {
-    name: 'SipfleetFailovers',
-    severity: 'warning',
-    expr: 'sum by (site, farm, backend) (rate(sipfleet_failovers_total[5m])) / (sum by (site, farm, backend) (rate(sipfleet_backend_requests_sent_total[5m])) > 0) > 0.05',
-    holds: '5m',
-    summary:
-      '{{ $value | humanizePercentage }} of the requests to {{ $labels.farm }} {{ $labels.backend }} in {{ $labels.site }} are given up for another backend',
-    dashboard: BACKEND,
-  },
-  {
-    name: 'SipfleetShortCalls',
-    severity: 'warning',
-    expr:
-      'sum by (site, farm) (rate(sipfleet_session_duration_seconds_bucket{le="10"}[15m])) / (sum by (site, farm) (rate(sipfleet_session_duration_seconds_count[15m])) > 0) > 0.5' +
-      ' and sum by (site, farm) (increase(sipfleet_session_duration_seconds_count[15m])) > 20',
-    holds: '5m',
-    summary:
-      '{{ $value | humanizePercentage }} of the calls of farm {{ $labels.farm }} in {{ $labels.site }} end within ten seconds: people hang up on what they cannot hear',
-    dashboard: CALLS,
-  },
-  {
-    name: 'SipfleetCertificateExpires',
-    severity: 'warning',
-    expr: 'min by (site, farm, listener) (sipfleet_certificate_expiry_timestamp_seconds) - time() < 14 * 86400',
-    summary:
-      'The certificate of {{ $labels.farm }} on {{ $labels.listener }} in {{ $labels.site }} expires in {{ $value | humanizeDuration }}',
-    dashboard: FARM,
-  },
 ];
 
 const agents: Alert[] = [
@@ -224,10 +128,29 @@ const agents: Alert[] = [
   {
     name: 'SipfleetDrops',
     severity: 'warning',
-    expr: 'sum by (site, agent, reason) (rate(sipfleet_dropped_messages_total{reason=~"internal|no_backend|send_failed|mailbox_full|transaction_limit"}[5m])) > 1',
+    expr: 'sum by (site, agent, reason) (rate(sipfleet_dropped_messages_total{reason=~"internal|no_backend|send_failed|mailbox_full|overload|receive_buffer|queue_budget"}[5m])) > 1',
     holds: '5m',
     summary:
       'Agent {{ $labels.agent }} in {{ $labels.site }} drops {{ $value | humanize }} messages a second: {{ $labels.reason }}',
+    dashboard: AGENT,
+  },
+  {
+    name: 'SipfleetOverloaded',
+    severity: 'critical',
+    expr: 'sum by (site, agent, reason) (rate(sipfleet_refused_requests_total[5m])) > 0.1',
+    holds: '1m',
+    summary:
+      'Agent {{ $labels.agent }} in {{ $labels.site }} refuses {{ $value | humanize }} new requests a second to protect established calls: {{ $labels.reason }}',
+    dashboard: AGENT,
+  },
+  {
+    name: 'SipfleetAgentMissing',
+    severity: 'warning',
+    // An agent that cannot deliver its metrics cannot deliver an alert about it either: who was there within the last hour must be there now.
+    expr: 'max by (site, agent) (max_over_time(sipfleet_build_info[1h])) unless max by (site, agent) (sipfleet_build_info)',
+    holds: '5m',
+    summary:
+      'Nothing has come from agent {{ $labels.agent }} in {{ $labels.site }} for minutes, and it was there within the last hour',
     dashboard: AGENT,
   },
   {
@@ -290,7 +213,21 @@ const others: Alert[] = [
 
 export const ALERTS: readonly RuleGroup<AlertRule>[] = [
   { name: 'sipfleet-objectives', rules: objectives },
-  { name: 'sipfleet-backends', rules: backends.map(alert) },
+  { name: 'sipfleet-backends', rules: BACKENDS.map(alert) },
   { name: 'sipfleet-agents', rules: agents.map(alert) },
   { name: 'sipfleet-others', rules: others.map(alert) },
 ];
+
+/** The rules with links to where runbooks and Grafana are. */
+export const alertsAt = ({ runbooks, grafana }: Places): RuleGroup<AlertRule>[] =>
+  ALERTS.map((group) => ({
+    ...group,
+    rules: group.rules.map((rule) => ({
+      ...rule,
+      annotations: {
+        ...rule.annotations,
+        runbook_url: `${runbooks}/${rule.labels.runbook}.md`,
+        dashboard_url: `${grafana}${rule.labels.dashboard}`,
+      },
+    })),
+  }));

@@ -1,9 +1,8 @@
-import { type Page, UID, where } from './page.ts';
-import { series, statistic, tabular } from './panels.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
+import { failedAt, series, statistic, tabular } from './panels.ts';
 
 const here = (...more: string[]) => where(['site', 'farm', 'backend'], ...more);
 const farms = (...more: string[]) => where(['site', 'farm'], ...more);
-const toAgent = { title: 'This agent', uid: UID.agent, labels: { site: 'site', agent: 'agent' } };
 
 /** One backend: is it the PBX, and what about it. */
 export const backend: Page = {
@@ -19,8 +18,10 @@ export const backend: Page = {
           title: 'State, as each agent sees it',
           description: 'Agents that disagree: the network between one of them and the PBX.',
           width: 8,
-          link: toAgent,
-          columns: [{ title: 'Is', expr: `sipfleet_backend_state${here()} == 1` }],
+          link: LINKS.agent,
+          columns: [
+            { title: 'Is', expr: `max by (site, farm, backend, agent, state) (sipfleet_backend_state${here()}) == 1` },
+          ],
         }),
         statistic({
           title: 'Agents that disagree',
@@ -35,14 +36,10 @@ export const backend: Page = {
           description:
             'Which step of the probe fails. register: credentials or registrar; invite, ring, answer: call processing; media: calls are set up and nothing is heard (RTP path, codecs, NAT, transcoding); bye: hang-ups get lost.',
           width: 12,
-          traces: {
-            title: 'Traces: probes that failed',
-            attributes: { 'sip.farm': 'farm', 'sip.backend': 'backend', 'sip.check': 'check' },
-            more: 'status = error',
-          },
+          traces: failedAt('Traces: probes that failed', ['farm', 'backend', 'check']),
           queries: [
             [
-              `sum by (farm, backend, check, phase) (increase(sipfleet_check_failures_total${here()}[10m])) > 0`,
+              `sum by (site, farm, backend, check, phase) (increase(sipfleet_check_failures_total${here()}[10m])) > 0`,
               '{{farm}} {{backend}}: {{check}} in {{phase}}',
             ],
           ],
@@ -52,9 +49,10 @@ export const backend: Page = {
           description: 'Inconclusive: nothing was learnt about the backend.',
           width: 12,
           unit: 'cps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend, check, result) (rate(sipfleet_check_results_total${here()}[5m]))`,
+              `sum by (site, farm, backend, check, result) (rate(sipfleet_check_results_total${here()}[5m]))`,
               '{{farm}} {{backend}} {{check}} {{result}}',
             ],
           ],
@@ -64,21 +62,37 @@ export const backend: Page = {
           description: 'By check, over all backends of the farm. Slower and slower: overload that has not failed yet.',
           width: 12,
           unit: 's',
+          link: LINKS.siteFarm,
           queries: [
             [
-              `histogram_quantile(0.95, sum by (farm, check, le) (rate(sipfleet_check_duration_seconds_bucket${farms()}[10m])))`,
+              `histogram_quantile(0.95, sum by (site, farm, check, le) (rate(sipfleet_check_duration_seconds_bucket${farms()}[10m])))`,
               '{{farm}} {{check}}',
+            ],
+          ],
+        }),
+        series({
+          title: 'Phases that fail',
+          description:
+            'Of register and call checks, over all backends of the farm: share of the probes that reached a phase and failed in it.',
+          width: 12,
+          unit: 'percentunit',
+          link: LINKS.siteFarm,
+          queries: [
+            [
+              `sum by (site, farm, check, phase) (rate(sipfleet_check_phase_results_total${farms('result="failure"')}[10m])) / (sum by (site, farm, check, phase) (rate(sipfleet_check_phase_results_total${farms()}[10m])) > 0)`,
+              '{{farm}} {{check}} {{phase}}',
             ],
           ],
         }),
         series({
           title: 'Time of phases, 95th percentile',
           description: 'Of register and call checks, over all backends of the farm.',
-          width: 24,
+          width: 12,
           unit: 's',
+          link: LINKS.siteFarm,
           queries: [
             [
-              `histogram_quantile(0.95, sum by (farm, check, phase, le) (rate(sipfleet_check_phase_duration_seconds_bucket${farms()}[10m])))`,
+              `histogram_quantile(0.95, sum by (site, farm, check, phase, le) (rate(sipfleet_check_phase_duration_seconds_bucket${farms()}[10m])))`,
               '{{farm}} {{check}} {{phase}}',
             ],
           ],
@@ -93,9 +107,10 @@ export const backend: Page = {
           description: 'What it gets to do.',
           width: 12,
           unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend, method) (rate(sipfleet_backend_requests_sent_total${here()}[5m]))`,
+              `sum by (site, farm, backend, method) (rate(sipfleet_backend_requests_sent_total${here()}[5m]))`,
               '{{farm}} {{backend}} {{method}}',
             ],
           ],
@@ -105,9 +120,10 @@ export const backend: Page = {
           description: 'What it begins itself: calls to phones, notifications.',
           width: 12,
           unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend, method) (rate(sipfleet_backend_requests_received_total${here()}[5m])) > 0`,
+              `sum by (site, farm, backend, method) (rate(sipfleet_backend_requests_received_total${here()}[5m])) > 0`,
               '{{farm}} {{backend}} {{method}}',
             ],
           ],
@@ -117,9 +133,10 @@ export const backend: Page = {
           description: '4xx are mostly challenges and busy phones; 5xx are the PBX itself.',
           width: 12,
           unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend, code_class) (rate(sipfleet_backend_responses_total${here()}[5m])) > 0`,
+              `sum by (site, farm, backend, code_class) (rate(sipfleet_backend_responses_total${here()}[5m])) > 0`,
               '{{farm}} {{backend}} {{code_class}}',
             ],
           ],
@@ -129,9 +146,10 @@ export const backend: Page = {
           description: '403, 404: users or passwords; 5xx, none: the registrar or its database.',
           width: 12,
           unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend, code) (rate(sipfleet_registration_results_total${here()}[5m])) > 0`,
+              `sum by (site, farm, backend, code) (rate(sipfleet_registration_results_total${here()}[5m])) > 0`,
               '{{farm}} {{backend}} {{code}}',
             ],
           ],
@@ -141,12 +159,30 @@ export const backend: Page = {
           description: 'Requests sent again for want of an answer, and attempts given up: a slow PBX shows here first.',
           width: 12,
           unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend) (rate(sipfleet_retransmissions_total${here()}[5m]))`,
+              `sum by (site, farm, backend) (rate(sipfleet_retransmissions_total${here()}[5m]))`,
               'retransmissions {{farm}} {{backend}}',
             ],
-            [`sum by (farm, backend) (rate(sipfleet_failovers_total${here()}[5m]))`, 'failovers {{farm}} {{backend}}'],
+            [
+              `sum by (site, farm, backend) (rate(sipfleet_failovers_total${here()}[5m]))`,
+              'failovers {{farm}} {{backend}}',
+            ],
+          ],
+        }),
+        series({
+          title: 'What traffic tells against it',
+          description:
+            'timeout: requests given up after silence; refused: ICMP, or a connection refused; 503. Enough of them take it down before a check does.',
+          width: 12,
+          unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
+          queries: [
+            [
+              `sum by (site, farm, backend, signal) (rate(sipfleet_backend_signals_total${here()}[5m]))`,
+              '{{farm}} {{backend}} {{signal}}',
+            ],
           ],
         }),
         series({
@@ -155,9 +191,10 @@ export const backend: Page = {
             'Above tcpAbove, by how they went: tcp, or udp because the PBX refused TCP within the last minute. Empty where no backend has tcpAbove or none was so large.',
           width: 12,
           unit: 'reqps',
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
-              `sum by (farm, backend, transport) (rate(sipfleet_large_requests_total${here()}[5m]))`,
+              `sum by (site, farm, backend, transport) (rate(sipfleet_large_requests_total${here()}[5m]))`,
               '{{farm}} {{backend}} over {{transport}}',
             ],
           ],
@@ -166,9 +203,13 @@ export const backend: Page = {
           title: 'Calls up and registrations',
           description: 'As the agents saw them.',
           width: 12,
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
-            [`sum by (farm, backend) (sipfleet_active_sessions${here()})`, 'calls {{farm}} {{backend}}'],
-            [`sum by (farm, backend) (sipfleet_active_registrations${here()})`, 'registrations {{farm}} {{backend}}'],
+            [`sum by (site, farm, backend) (sipfleet_active_sessions${here()})`, 'calls {{farm}} {{backend}}'],
+            [
+              `sum by (site, farm, backend) (sipfleet_active_registrations${here()})`,
+              'registrations {{farm}} {{backend}}',
+            ],
           ],
         }),
       ],

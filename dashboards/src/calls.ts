@@ -1,12 +1,7 @@
-import { type Page, UID, where } from './page.ts';
-import { type Query, series, statistic } from './panels.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
+import { failedAt, type Query, series, statistic } from './panels.ts';
 
 const here = (...more: string[]) => where(['site', 'farm'], ...more);
-const toBackend = {
-  title: 'This backend',
-  uid: UID.backend,
-  labels: { site: 'site', farm: 'farm', backend: 'backend' },
-};
 
 const quantiles = (metric: string, by: string, legend: string, ...more: string[]): Query[] =>
   [0.5, 0.95].map((q) => [
@@ -72,6 +67,7 @@ export const calls: Page = {
           width: 12,
           unit: 'percentunit',
           max: 1,
+          link: LINKS.farm,
           queries: [
             [kpi('session_establishment'), '{{site}} {{farm}} {{origin}} strict'],
             [kpi('session_establishment_adjusted'), '{{site}} {{farm}} {{origin}} adjusted'],
@@ -83,6 +79,7 @@ export const calls: Page = {
           width: 12,
           unit: 'percentunit',
           max: 1,
+          link: LINKS.farm,
           queries: [
             [kpi('session_effectiveness'), '{{site}} {{farm}} {{origin}} strict'],
             [kpi('session_effectiveness_adjusted'), '{{site}} {{farm}} {{origin}} adjusted'],
@@ -93,6 +90,7 @@ export const calls: Page = {
           description: '408, 500, 503, 504 or no answer ÷ attempts.',
           width: 12,
           unit: 'percentunit',
+          link: LINKS.farm,
           queries: [[kpi('ineffective_session_attempts'), '{{site}} {{farm}} {{origin}}']],
         }),
         series({
@@ -100,6 +98,7 @@ export const calls: Page = {
           description: 'Ended with an answered BYE ÷ attempts, over an hour. Forgotten dialogs are not completed.',
           width: 12,
           unit: 'percentunit',
+          link: LINKS.farm,
           queries: [[kpi('session_completion', '1h'), '{{site}} {{farm}} {{origin}}']],
         }),
         series({
@@ -109,12 +108,8 @@ export const calls: Page = {
           width: 12,
           unit: 'percentunit',
           max: 1,
-          link: toBackend,
-          traces: {
-            title: 'Traces: what failed there',
-            attributes: { 'sip.farm': 'farm', 'sip.backend': 'backend' },
-            more: 'status = error',
-          },
+          link: LINKS.backend,
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
           queries: [
             [
               `backend_origin:sipfleet_session_establishment_adjusted:ratio_rate5m${here()}`,
@@ -128,8 +123,37 @@ export const calls: Page = {
           width: 12,
           unit: 'cps',
           stacked: true,
+          link: LINKS.farm,
           queries: [
-            [`sum by (origin, code) (rate(sipfleet_session_results_total${here()}[5m])) > 0`, '{{origin}} {{code}}'],
+            [
+              `sum by (site, farm, origin, code) (rate(sipfleet_session_results_total${here()}[5m])) > 0`,
+              '{{site}} {{farm}} {{origin}} {{code}}',
+            ],
+          ],
+        }),
+        series({
+          title: 'Dialogs that nobody ended',
+          description:
+            'Forgotten, because nothing was heard of them for four hours: hang-ups that get lost, or agents that missed them.',
+          width: 12,
+          unit: 'cps',
+          link: LINKS.farm,
+          queries: [[`sum by (site, farm) (rate(sipfleet_sessions_expired_total${here()}[1h]))`, '{{site}} {{farm}}']],
+        }),
+        series({
+          title: 'Ended within 10 seconds, by backend',
+          description:
+            'Share of the completed calls: people hang up on what they cannot hear. One that stands out has no audio.',
+          width: 12,
+          unit: 'percentunit',
+          max: 1,
+          link: LINKS.backend,
+          traces: failedAt('Traces: what failed there', ['farm', 'backend']),
+          queries: [
+            [
+              `max by (site, farm, backend) (backend:sipfleet_short_sessions:ratio_rate15m${here()})`,
+              '{{farm}} {{backend}}',
+            ],
           ],
         }),
       ],
@@ -140,11 +164,17 @@ export const calls: Page = {
         series({
           title: 'SRD: time to ring, calls that were answered',
           description:
-            'Session Request Delay, post-dial delay: INVITE to the first sign of progress. The dots are traces: click one.',
+            'Session Request Delay, post-dial delay: INVITE to the first sign of progress. The dots are traces: click one. Where metrics are scraped there are none: exemplars come with pushed ones (OTLP).',
           width: 12,
           unit: 's',
           exemplars: true,
-          queries: quantiles('sipfleet_session_request_delay_seconds', 'origin', '{{origin}}', 'result="success"'),
+          link: LINKS.farm,
+          queries: quantiles(
+            'sipfleet_session_request_delay_seconds',
+            'site, farm, origin',
+            '{{site}} {{farm}} {{origin}}',
+            'result="success"',
+          ),
         }),
         series({
           title: 'SRD: time to ring, calls that failed',
@@ -152,7 +182,13 @@ export const calls: Page = {
           width: 12,
           unit: 's',
           exemplars: true,
-          queries: quantiles('sipfleet_session_request_delay_seconds', 'origin', '{{origin}}', 'result="failure"'),
+          link: LINKS.farm,
+          queries: quantiles(
+            'sipfleet_session_request_delay_seconds',
+            'site, farm, origin',
+            '{{site}} {{farm}} {{origin}}',
+            'result="failure"',
+          ),
         }),
         series({
           title: 'SDD: time to hang up',
@@ -160,14 +196,16 @@ export const calls: Page = {
           width: 12,
           unit: 's',
           exemplars: true,
-          queries: quantiles('sipfleet_session_disconnect_delay_seconds', 'farm', '{{farm}}'),
+          link: LINKS.farm,
+          queries: quantiles('sipfleet_session_disconnect_delay_seconds', 'site, farm', '{{site}} {{farm}}'),
         }),
         series({
           title: 'SDT: how long calls last',
           description: 'Session Duration Time. A median that falls to seconds: no audio.',
           width: 12,
           unit: 's',
-          queries: quantiles('sipfleet_session_duration_seconds', 'origin', '{{origin}}'),
+          link: LINKS.farm,
+          queries: quantiles('sipfleet_session_duration_seconds', 'site, farm, origin', '{{site}} {{farm}} {{origin}}'),
         }),
       ],
     },
@@ -179,6 +217,7 @@ export const calls: Page = {
           description: 'Failed ÷ all REGISTER; adjusted: without those that were only challenged.',
           width: 12,
           unit: 'percentunit',
+          link: LINKS.farm,
           queries: [
             [`farm:sipfleet_ineffective_registration_attempts:ratio_rate5m${here()}`, '{{site}} {{farm}} strict'],
             [
@@ -193,7 +232,8 @@ export const calls: Page = {
           width: 12,
           unit: 's',
           exemplars: true,
-          queries: quantiles('sipfleet_registration_request_delay_seconds', 'farm', '{{farm}}'),
+          link: LINKS.farm,
+          queries: quantiles('sipfleet_registration_request_delay_seconds', 'site, farm', '{{site}} {{farm}}'),
         }),
       ],
     },

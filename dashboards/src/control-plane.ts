@@ -1,8 +1,7 @@
-import { type Page, UID, where } from './page.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
 import { series, statistic, tabular } from './panels.ts';
 
 const here = (...more: string[]) => where(['site'], ...more);
-const toAgent = { title: 'This agent', uid: UID.agent, labels: { site: 'site', agent: 'agent' } };
 
 /** Does every agent run what it should, and does the control plane answer. */
 export const controlPlane: Page = {
@@ -63,7 +62,7 @@ export const controlPlane: Page = {
           title: 'Agents',
           description: 'Click one for its inside.',
           width: 12,
-          link: toAgent,
+          link: LINKS.agent,
           columns: [
             { title: 'Connected', expr: `sum by (site, agent) (sipfleet_control_plane_agent_connected${here()})` },
             { title: 'Up to date', expr: `sum by (site, agent) (sipfleet_control_plane_agent_current${here()})` },

@@ -1,12 +1,7 @@
-import { type Page, UID, where } from './page.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
 import { series, statistic } from './panels.ts';
 
 const here = (...more: string[]) => where(['site', 'farm'], ...more);
-const toBackend = {
-  title: 'This backend',
-  uid: UID.backend,
-  labels: { site: 'site', farm: 'farm', backend: 'backend' },
-};
 
 /** One farm: how its load is spread, what its clients are told. */
 export const farm: Page = {
@@ -24,7 +19,7 @@ export const farm: Page = {
           width: 12,
           unit: 'reqps',
           stacked: true,
-          link: toBackend,
+          link: LINKS.backend,
           queries: [
             [
               `sum by (site, farm, backend) (rate(sipfleet_backend_requests_sent_total${here()}[5m]))`,
@@ -37,7 +32,7 @@ export const farm: Page = {
           description: '1: up, 0: down or not known yet; the worst opinion of all agents.',
           width: 12,
           max: 1,
-          link: toBackend,
+          link: LINKS.backend,
           queries: [
             [`min by (site, farm, backend) (sipfleet_backend_state${here('state="up"')})`, '{{farm}} {{backend}}'],
           ],
@@ -48,7 +43,7 @@ export const farm: Page = {
             'By backend, as the agents saw them. A backend that lost its location database falls to 0 and comes back with the next round of REGISTER.',
           width: 12,
           stacked: true,
-          link: toBackend,
+          link: LINKS.backend,
           queries: [[`sum by (site, farm, backend) (sipfleet_active_registrations${here()})`, '{{farm}} {{backend}}']],
         }),
         series({
@@ -56,7 +51,7 @@ export const farm: Page = {
           description: 'By backend, as the agents saw them.',
           width: 12,
           stacked: true,
-          link: toBackend,
+          link: LINKS.backend,
           queries: [[`sum by (site, farm, backend) (sipfleet_active_sessions${here()})`, '{{farm}} {{backend}}']],
         }),
       ],
@@ -70,8 +65,9 @@ export const farm: Page = {
           width: 12,
           unit: 'cps',
           stacked: true,
+          link: LINKS.siteFarm,
           queries: [
-            [`sum by (farm, code) (rate(sipfleet_session_results_total${here()}[5m])) > 0`, '{{farm}} {{code}}'],
+            [`sum by (site, farm, code) (rate(sipfleet_session_results_total${here()}[5m])) > 0`, '{{farm}} {{code}}'],
           ],
         }),
         series({
@@ -81,7 +77,7 @@ export const farm: Page = {
           width: 12,
           unit: 'reqps',
           stacked: true,
-          link: toBackend,
+          link: LINKS.backend,
           queries: [
             [
               `sum by (site, farm, backend, code) (rate(sipfleet_registration_results_total${here()}[5m])) > 0`,
@@ -94,7 +90,7 @@ export const farm: Page = {
           description: 'RFC 6076 IRA without challenges.',
           width: 12,
           unit: 'percentunit',
-          link: toBackend,
+          link: LINKS.backend,
           queries: [
             [
               `backend:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m${here()}`,
@@ -108,10 +104,10 @@ export const farm: Page = {
             'Attempts at a backend that were given up for another one: silence, a failover code, or it went down.',
           width: 12,
           unit: 'reqps',
-          link: toBackend,
+          link: LINKS.backend,
           traces: {
             title: 'Traces: attempts that were given up',
-            attributes: { 'sip.farm': 'farm', 'sip.backend': 'backend' },
+            attributes: { 'resource.sipfleet.site': 'site', 'sip.farm': 'farm', 'sip.backend': 'backend' },
             more: 'span.sip.failover.cause != nil',
           },
           queries: [
@@ -131,9 +127,10 @@ export const farm: Page = {
           description: 'A listener that falls silent: a firewall, a certificate, an address that moved.',
           width: 12,
           unit: 'pps',
+          link: LINKS.siteFarm,
           queries: [
             [
-              `sum by (farm, listener, transport) (rate(sipfleet_messages_received_total${here()}[5m]))`,
+              `sum by (site, farm, listener, transport) (rate(sipfleet_messages_received_total${here()}[5m]))`,
               '{{farm}} {{transport}} {{listener}}',
             ],
           ],
@@ -142,9 +139,10 @@ export const farm: Page = {
           title: 'Connections',
           description: 'Open TCP, TLS and WebSocket connections.',
           width: 12,
+          link: LINKS.siteFarm,
           queries: [
             [
-              `sum by (farm, listener, transport) (sipfleet_connections${here()})`,
+              `sum by (site, farm, listener, transport) (sipfleet_connections${here()})`,
               '{{farm}} {{transport}} {{listener}}',
             ],
           ],
@@ -155,13 +153,14 @@ export const farm: Page = {
             'Refused: too many in all or from one source. Failed: bad TLS handshake, WebSocket upgrade or PROXY header.',
           width: 12,
           unit: 'cps',
+          link: LINKS.siteFarm,
           queries: [
             [
-              `sum by (farm, listener) (rate(sipfleet_connections_refused_total${here()}[5m]))`,
+              `sum by (site, farm, listener) (rate(sipfleet_connections_refused_total${here()}[5m]))`,
               'refused {{farm}} {{listener}}',
             ],
             [
-              `sum by (farm, listener) (rate(sipfleet_handshakes_failed_total${here()}[5m]))`,
+              `sum by (site, farm, listener) (rate(sipfleet_handshakes_failed_total${here()}[5m]))`,
               'failed {{farm}} {{listener}}',
             ],
           ],
@@ -172,9 +171,10 @@ export const farm: Page = {
             'Sent, by listener. By UDP such a message may travel in fragments, which firewalls and phones like to lose: calls with much SDP fail and others do not. Backends have tcpAbove against it.',
           width: 12,
           unit: 'pps',
+          link: LINKS.siteFarm,
           queries: [
             [
-              `sum by (farm, listener, transport) (rate(sipfleet_large_messages_sent_total${here()}[5m]))`,
+              `sum by (site, farm, listener, transport) (rate(sipfleet_large_messages_sent_total${here()}[5m]))`,
               '{{farm}} {{transport}} {{listener}}',
             ],
           ],

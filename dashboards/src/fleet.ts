@@ -1,13 +1,10 @@
-import { type Page, UID, where } from './page.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
 import { series, statistic, tabular } from './panels.ts';
 
 const here = (...more: string[]) => where(['site'], ...more);
-const toSite = { title: 'This site', uid: UID.site, labels: { site: 'site' } };
-const toBackend = {
-  title: 'This backend',
-  uid: UID.backend,
-  labels: { site: 'site', farm: 'farm', backend: 'backend' },
-};
+
+/** What stands in a column of the row that was clicked, as it is. */
+const field = (name: string): string => `\${__data.fields.${name}:raw}`;
 
 /** Where to begin: which site is in trouble, and with what. */
 export const fleet: Page = {
@@ -40,21 +37,37 @@ export const fleet: Page = {
         }),
         statistic({
           title: 'Registrations that fail',
-          description: 'Share of REGISTER transactions that ended badly in five minutes; challenges are not counted.',
+          description:
+            'The worst farm: share of its REGISTER transactions that ended badly in five minutes; challenges are not counted. Click it.',
           width: 4,
+          named: true,
+          link: LINKS.farm,
           unit: 'percentunit',
           warn: [0.005, 0.05],
           none: 'no registrations',
-          queries: [[`max(farm:sipfleet_registration_errors:ratio_rate5m${here()})`, 'worst farm']],
+          queries: [
+            [
+              `topk(1, max by (site, farm) (farm:sipfleet_registration_errors:ratio_rate5m${here()}))`,
+              '{{farm}} in {{site}}',
+            ],
+          ],
         }),
         statistic({
           title: 'Calls that fail',
-          description: 'Share of call attempts that ended with 408, 500, 503, 504 or in silence in five minutes.',
+          description:
+            'The worst farm: share of its call attempts that ended with 408, 500, 503, 504 or in silence in five minutes. Click it.',
           width: 4,
+          named: true,
+          link: LINKS.calls,
           unit: 'percentunit',
           warn: [0.005, 0.05],
           none: 'no calls',
-          queries: [[`max(farm:sipfleet_call_setup_errors:ratio_rate5m${here()})`, 'worst farm']],
+          queries: [
+            [
+              `topk(1, max by (site, farm) (farm:sipfleet_call_setup_errors:ratio_rate5m${here()}))`,
+              '{{farm}} in {{site}}',
+            ],
+          ],
         }),
         statistic({
           title: 'Agents silent',
@@ -72,10 +85,30 @@ export const fleet: Page = {
       title: 'Which site',
       panels: [
         tabular({
+          title: 'Alerts that fire',
+          description:
+            'Those of dashboards/rules. A click leads to the dashboard that shows it, or to its runbook (Runbooks, above, says where these are).',
+          width: 24,
+          worst: 'Since',
+          hidden: ['dashboard', 'runbook'],
+          urls: [
+            { title: 'Dashboard', url: field('dashboard') },
+            { title: 'Runbook', url: `\${runbooks:raw}/${field('runbook')}.md` },
+          ],
+          columns: [
+            {
+              title: 'Since',
+              expr: `time() - max by (alertname, severity, site, farm, backend, agent, dashboard, runbook) (ALERTS_FOR_STATE${here('alertname=~"Sipfleet.*"')} and ignoring (alertstate) ALERTS{alertstate="firing"})`,
+              unit: 's',
+            },
+          ],
+        }),
+        tabular({
           title: 'Farms by site',
-          description: 'Worst first in each column: click a site.',
+          description: 'Most failing registrations first; a click on the head of a column sorts by it. Click a farm.',
           width: 12,
-          link: toSite,
+          worst: 'Registrations failing',
+          link: LINKS.siteFarm,
           columns: [
             {
               title: 'Calls/s',
@@ -84,12 +117,12 @@ export const fleet: Page = {
             },
             {
               title: 'Calls failing',
-              expr: `farm:sipfleet_call_setup_errors:ratio_rate5m${here()}`,
+              expr: `max by (site, farm) (farm:sipfleet_call_setup_errors:ratio_rate5m${here()})`,
               unit: 'percentunit',
             },
             {
               title: 'Registrations failing',
-              expr: `farm:sipfleet_registration_errors:ratio_rate5m${here()}`,
+              expr: `max by (site, farm) (farm:sipfleet_registration_errors:ratio_rate5m${here()})`,
               unit: 'percentunit',
             },
             {
@@ -103,7 +136,8 @@ export const fleet: Page = {
           description:
             'Failed probes in ten minutes by backend and phase. Phase media: calls are set up and nothing is heard.',
           width: 12,
-          link: toBackend,
+          worst: 'Failures',
+          link: LINKS.backend,
           columns: [
             {
               title: 'Failures',
@@ -116,7 +150,7 @@ export const fleet: Page = {
           description: 'Above 0.5 % the objective of 99.5 % is being missed.',
           width: 12,
           unit: 'percentunit',
-          link: toSite,
+          link: LINKS.siteFarm,
           queries: [[`farm:sipfleet_registration_errors:ratio_rate5m${here()}`, '{{site}} {{farm}}']],
         }),
         series({
@@ -124,15 +158,33 @@ export const fleet: Page = {
           description: 'Above 0.5 % the objective of 99.5 % is being missed.',
           width: 12,
           unit: 'percentunit',
-          link: toSite,
+          link: LINKS.siteFarm,
           queries: [[`farm:sipfleet_call_setup_errors:ratio_rate5m${here()}`, '{{site}} {{farm}}']],
+        }),
+        series({
+          title: 'New requests refused, by site',
+          description:
+            '503 with Retry-After to protect established calls: agents in overload, or too many requests that wait for PBXs. 0 on a good day.',
+          width: 12,
+          unit: 'reqps',
+          link: LINKS.site,
+          queries: [
+            [`sum by (site, reason) (rate(sipfleet_refused_requests_total${here()}[5m]))`, '{{site}} {{reason}}'],
+          ],
+        }),
+        series({
+          title: 'Data threads in overload',
+          description: 'By agent: they are behind and refuse a part of the new requests.',
+          width: 12,
+          link: LINKS.agent,
+          queries: [[`sum by (site, agent) (sipfleet_workers_overloaded${here()})`, '{{site}} {{agent}}']],
         }),
         series({
           title: 'Call attempts',
           description: 'By site.',
           width: 12,
           unit: 'cps',
-          link: toSite,
+          link: LINKS.site,
           queries: [[`sum by (site) (rate(sipfleet_session_requests_total${here()}[5m]))`, '{{site}}']],
         }),
         series({
@@ -140,7 +192,7 @@ export const fleet: Page = {
           description: 'SIP messages received by all agents of a site.',
           width: 12,
           unit: 'pps',
-          link: toSite,
+          link: LINKS.site,
           queries: [[`sum by (site) (rate(sipfleet_messages_received_total${here()}[5m]))`, '{{site}}']],
         }),
       ],

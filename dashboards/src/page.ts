@@ -1,7 +1,8 @@
 import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
-import { exploreTraces, type Panel, PROMETHEUS } from './panels.ts';
+import { REPOSITORY } from './alert.ts';
+import { exploreTraces, type Link, type Panel, PROMETHEUS } from './panels.ts';
 
 /** Uids of our dashboards: links are made of them. */
 export const UID = {
@@ -28,6 +29,18 @@ export type Variable = keyof typeof VARIABLES;
 export const where = (variables: readonly Variable[], ...more: string[]): string =>
   `{${[...variables.map((name) => `${name}=~"$${name}"`), ...more].join(',')}}`;
 
+const SITE = { site: 'site' } as const;
+const FARM = { ...SITE, farm: 'farm' } as const;
+/** Links that a click on a row or line follows: its labels choose what the next dashboard shows. */
+export const LINKS = {
+  site: { title: 'This site', uid: UID.site, labels: SITE },
+  siteFarm: { title: 'This farm at its site', uid: UID.site, labels: FARM },
+  farm: { title: 'This farm', uid: UID.farm, labels: FARM },
+  calls: { title: 'Calls of this farm', uid: UID.calls, labels: FARM },
+  backend: { title: 'This backend', uid: UID.backend, labels: { ...FARM, backend: 'backend' } },
+  agent: { title: 'This agent', uid: UID.agent, labels: { ...SITE, agent: 'agent' } },
+} as const satisfies Record<string, Link>;
+
 /** Panels under a heading. */
 export interface Row {
   title: string;
@@ -43,7 +56,10 @@ export interface Page {
 }
 
 /** The dashboard as Grafana imports it. Panels are numbered in order, so that the same definition gives the same JSON. */
-export function build({ uid, title, description, variables, rows }: Page): dashboard.Dashboard {
+export function build(
+  { uid, title, description, variables, rows }: Page,
+  runbooks = REPOSITORY.runbooks,
+): dashboard.Dashboard {
   const builder = new dashboard.DashboardBuilder(`Sipfleet / ${title}`)
     .uid(uid)
     .description(description)
@@ -56,6 +72,13 @@ export function build({ uid, title, description, variables, rows }: Page): dashb
     .withVariable(new dashboard.DatasourceVariableBuilder('traces').label('Traces').type('tempo'))
     .annotations(annotations(variables))
     .links(links());
+  if (uid === UID.fleet)
+    builder.withVariable(
+      new dashboard.TextBoxVariableBuilder('runbooks')
+        .label('Runbooks')
+        .defaultValue(runbooks)
+        .current({ text: runbooks, value: runbooks }),
+    );
   for (const name of variables) builder.withVariable(variable(name));
   for (const row of rows) {
     builder.withRow(new dashboard.RowBuilder(row.title));
@@ -80,6 +103,12 @@ const variable = (name: Variable): Builder<dashboard.VariableModel> =>
     .allValue('.*')
     .current({ selected: true, text: 'All', value: '$__all' });
 
+/** Two samples at least, also where they are a minute apart: from one alone nobody sees a change. */
+const LOOKBACK = '3m';
+
+const running = (sites: readonly Variable[], offset = ''): string =>
+  `count_values by (site) ("generation", sipfleet_snapshot_generation${where(sites)}${offset})`;
+
 /** What changed when: a curve that bends at one of these lines has its cause. */
 function annotations(variables: readonly Variable[]): Builder<dashboard.AnnotationQuery>[] {
   const sites = variables.filter((name) => name === 'site');
@@ -88,19 +117,20 @@ function annotations(variables: readonly Variable[]): Builder<dashboard.Annotati
     annotation(
       'Configuration',
       'blue',
-      `max by (site) (changes(sipfleet_snapshot_generation${where(sites)}[1m])) > 0`,
-      'revision applied in {{site}}',
+      // The number becomes a label, which a title can show. Those that nobody ran a moment ago are new.
+      `${running(sites)} unless ${running(sites, ` offset ${LOOKBACK}`)}`,
+      'generation {{generation}} applied in {{site}}',
     ),
     annotation(
       'Backend state',
       'red',
-      `max by (site, farm, backend) (changes(sipfleet_backend_state${where(farms, 'state="down"')}[1m])) > 0`,
+      `max by (site, farm, backend) (changes(sipfleet_backend_state${where(farms, 'state="down"')}[${LOOKBACK}])) > 0`,
       '{{farm}} {{backend}} went down or came back',
     ),
     annotation(
       'Failovers',
       'orange',
-      `sum by (site, farm, backend) (increase(sipfleet_failovers_total${where(farms)}[1m])) > 0`,
+      `sum by (site, farm, backend) (increase(sipfleet_failovers_total${where(farms)}[${LOOKBACK}])) > 0`,
       'away from {{farm}} {{backend}}',
     ),
   ];

@@ -24,7 +24,7 @@ interface Basics {
   width: number;
   /** Where a click on a series leads. */
   link?: Link;
-  /** A click on a series also leads to traces: attribute of spans → label of the series. */
+  /** A click on a series also leads to traces: attribute (of the span, or `resource.` of who made it) → label of the series. */
   traces?: Traces;
 }
 
@@ -43,6 +43,16 @@ export interface Link {
   /** Variable → label of the series. */
   labels: Readonly<Record<string, string>>;
 }
+
+/** Traces of what failed at a farm or backend; the series must say which. */
+export const failedAt = (title: string, labels: readonly ('farm' | 'backend' | 'check')[]): Traces => ({
+  title,
+  attributes: {
+    'resource.sipfleet.site': 'site',
+    ...Object.fromEntries(labels.map((label) => [`sip.${label}`, label])),
+  },
+  more: 'status = error',
+});
 
 const HEIGHT = { stat: 4, series: 8, table: 8 } as const;
 
@@ -92,9 +102,11 @@ export interface Stat extends Basics {
   below?: readonly [yellow: number, red: number];
   /** Shown where the query has no result: what is undefined is not 0. */
   none?: string;
+  /** The value of now, and by its legend whose it is: for queries of the one that stands out. */
+  named?: boolean;
 }
 
-export function statistic({ queries, warn, below, none, ...basics }: Stat): Panel {
+export function statistic({ queries, warn, below, none, named, ...basics }: Stat): Panel {
   const panel = new stat.PanelBuilder()
     .title(basics.title)
     .description(basics.description)
@@ -103,11 +115,12 @@ export function statistic({ queries, warn, below, none, ...basics }: Stat): Pane
     .height(HEIGHT.stat)
     .unit(basics.unit ?? 'short')
     .noValue(none ?? '–')
-    .graphMode(common.BigValueGraphMode.Area)
+    .graphMode(named ? common.BigValueGraphMode.None : common.BigValueGraphMode.Area)
+    .textMode(named ? common.BigValueTextMode.ValueAndName : common.BigValueTextMode.Auto)
     .colorMode(common.BigValueColorMode.Value)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
     .thresholds(thresholds(warn, below));
-  for (const query of targets(queries)) panel.withTarget(query.range());
+  for (const query of targets(queries)) panel.withTarget(named ? query.instant() : query.range());
   if (basics.link) panel.dataLinks([dataLink(basics.link)]);
   return panel;
 }
@@ -125,11 +138,20 @@ function thresholds(warn: Stat['warn'], below: Stat['below']): dashboard.Thresho
 }
 
 export interface Table extends Basics {
-  /** One column of values per query; rows are joined by their labels. */
+  /**
+   * One column of values per query. Grafana's merge joins rows whose labels are alike, the name of the metric included: every query must
+   * have lost it in an aggregation, or a farm has a row for each metric.
+   */
   columns: readonly { title: string; expr: string; unit?: string }[];
+  /** The column that begins with its highest value. */
+  worst?: string;
+  /** Columns that are not shown: they are there for links. */
+  hidden?: readonly string[];
+  /** Where else a click on a row leads; `${__data.fields.NAME:raw}` is what stands in a column. */
+  urls?: readonly { title: string; url: string }[];
 }
 
-export function tabular({ columns, ...basics }: Table): Panel {
+export function tabular({ columns, worst, hidden = [], urls = [], ...basics }: Table): Panel {
   const panel = new table.PanelBuilder()
     .title(basics.title)
     .description(basics.description)
@@ -142,9 +164,14 @@ export function tabular({ columns, ...basics }: Table): Panel {
       id: 'organize',
       options: {
         excludeByName: { Time: true },
-        renameByName: Object.fromEntries(columns.map(({ title }, i) => [`Value #${refId(i)}`, title])),
+        // Grafana names the query only where there are several.
+        renameByName: Object.fromEntries(
+          columns.map(({ title }, i) => [columns.length === 1 ? 'Value' : `Value #${refId(i)}`, title]),
+        ),
       },
     });
+  if (worst) panel.withTransformation({ id: 'sortBy', options: { sort: [{ field: worst, desc: true }] } });
+  for (const name of hidden) panel.overrideByName(name, [{ id: 'custom.hidden', value: true }]);
   for (const [i, { expr, title, unit }] of columns.entries()) {
     panel.withTarget(
       target(expr, '', i)
@@ -154,7 +181,9 @@ export function tabular({ columns, ...basics }: Table): Panel {
     if (unit) panel.overrideByName(title, [{ id: 'unit', value: unit }]);
   }
   // A table's label is a column, not a label of a series.
-  if (basics.link) panel.dataLinks([dataLink(basics.link, (label) => `\${__data.fields.${label}}`)]);
+  const toPage = basics.link ? [dataLink(basics.link, (label) => `\${__data.fields.${label}}`)] : [];
+  const toUrls = urls.map(({ title, url }) => new dashboard.DashboardLinkBuilder(title).url(url));
+  if (toPage.length + toUrls.length > 0) panel.dataLinks([...toPage, ...toUrls]);
   return panel;
 }
 
@@ -178,7 +207,9 @@ function dataLink(
 /** To Tempo by TraceQL. Grafana puts a series' labels into the URL, percent-encoded, and what stands in braces otherwise must be left alone. */
 function tracesLink({ title, attributes, more }: Traces): dashboard.DashboardLinkBuilder {
   const label = (name: string): string => `\${__field.labels.${name}}`;
-  const conditions = Object.entries(attributes).map(([attribute, name]) => `span.${attribute} = "${label(name)}"`);
+  const conditions = Object.entries(attributes).map(
+    ([attribute, name]) => `${attribute.startsWith('resource.') ? '' : 'span.'}${attribute} = "${label(name)}"`,
+  );
   return new dashboard.DashboardLinkBuilder(title)
     .url(exploreTraces(`{ ${[...conditions, ...(more ? [more] : [])].join(' && ')} }`))
     .targetBlank(true);

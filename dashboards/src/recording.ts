@@ -65,8 +65,14 @@ function rfc6076(): RecordingRule[] {
       REGISTRATION_CHALLENGES,
     ]),
   ]);
-  return [...sessions, ...registrations];
+  return [...sessions, ...registrations, ...backends()];
 }
+
+/** What tells one backend from the others. */
+const backends = (): RecordingRule[] => [
+  rule('backend', 'call_setup_errors', 'sipfleet_session_ineffective_total', SESSION, [REDIRECTS, SESSION_CHALLENGES]),
+  rule('backend', 'short_sessions', 'sipfleet_sessions_short_total', 'sipfleet_sessions_completed_total', [], '15m'),
+];
 
 function rule(
   level: Level,

@@ -13,6 +13,10 @@ whether it is scraped (\`/metrics\`) or pushed (OTLP/HTTP, Prometheus remote wri
 - Counters begin with the process; what a new configuration no longer names ends.
 - **Pushes** leave in the order in which they were read, one request at a time, so nothing arrives out of order. What a receiver does not take waits on disk (\`--push-spool\`, 64 MiB for each
   receiver; beyond it the oldest go, counted) and follows when it is back: \`npm run soak -- --minutes 75 --exporter-down 60\` shows it with calls going on.
+- **A backlog after an outage** is older than what other agents have sent since. Prometheus refuses what is more than an hour behind its newest sample, unless \`out_of_order_time_window\`
+  (\`storage.tsdb\`) allows it: give it as many hours as outages may last. Burn rates and ratios of that time are not made anew: recording rules look at now.
+- **Interval.** Dashboards and rules work with scrapes and pushes at most a minute apart (\`--push-interval\`): rates look back five minutes, changes three. Between two samples further apart
+  nothing is seen to change.
 - **Budgets.** A label whose values come from traffic or may be many has a budget per farm: values beyond it count under \`_other\`, so sums stay right and what is beyond can be
   seen. States and disagreements of backends are told for all of them: alerts need each.
 - **Buckets, not native histograms.** The client library has no native histograms, Prometheus 2.42 (Debian's) takes them behind a feature flag only, and an alert on

@@ -1,4 +1,4 @@
-import { type Page, UID, where } from './page.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
 import { series, statistic } from './panels.ts';
 
 const site = (...more: string[]) => where(['site'], ...more);
@@ -48,6 +48,7 @@ export const security: Page = {
           description: 'All that was neither forwarded nor answered.',
           width: 12,
           unit: 'pps',
+          link: LINKS.site,
           queries: [
             [`sum by (site, reason) (rate(sipfleet_dropped_messages_total${site()}[5m])) > 0`, '{{site}} {{reason}}'],
           ],
@@ -57,6 +58,7 @@ export const security: Page = {
           description: 'Password guessing runs at tens of tries per second; a mistyped password at one per minute.',
           width: 12,
           unit: 'reqps',
+          link: LINKS.farm,
           queries: [
             [
               `sum by (site, farm, code) (rate(sipfleet_registration_results_total${here('code=~"4..",code!~"401|407"')}[5m])) > 0`,
@@ -70,6 +72,7 @@ export const security: Page = {
             'An ordinary registration is one of each. Many more challenges than successes: somebody who has no password.',
           width: 12,
           unit: 'reqps',
+          link: LINKS.farm,
           queries: [
             [
               `sum by (site, farm) (rate(sipfleet_registration_challenges_total${here()}[5m]))`,
@@ -86,6 +89,7 @@ export const security: Page = {
           description: '403, 404, 603 in numbers: somebody dials through a list, looking for a way to dial out.',
           width: 12,
           unit: 'cps',
+          link: LINKS.farm,
           queries: [
             [
               `sum by (site, farm, code) (rate(sipfleet_session_results_total${here('code=~"403|404|484|603"')}[5m])) > 0`,
@@ -104,6 +108,7 @@ export const security: Page = {
             'Too many connections from one source, bad TLS handshakes, WebSocket upgrades and PROXY headers.',
           width: 12,
           unit: 'cps',
+          link: LINKS.farm,
           queries: [
             [
               `sum by (site, farm) (rate(sipfleet_connections_refused_total${here()}[5m]))`,
@@ -120,6 +125,7 @@ export const security: Page = {
           description: 'Connections on which nothing came, or a message did not end (slow senders).',
           width: 12,
           unit: 'cps',
+          link: LINKS.farm,
           queries: [
             [`sum by (site, farm) (rate(sipfleet_connections_expired_total${here()}[5m]))`, '{{site}} {{farm}}'],
           ],

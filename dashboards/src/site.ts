@@ -1,15 +1,8 @@
-import { type Page, UID, where } from './page.ts';
+import { LINKS, type Page, UID, where } from './page.ts';
 import { series, statistic, tabular } from './panels.ts';
 
 const here = (...more: string[]) => where(['site', 'farm'], ...more);
 const site = (...more: string[]) => where(['site'], ...more);
-const toFarm = { title: 'This farm', uid: UID.farm, labels: { site: 'site', farm: 'farm' } };
-const toAgent = { title: 'This agent', uid: UID.agent, labels: { site: 'site', agent: 'agent' } };
-const toBackend = {
-  title: 'This backend',
-  uid: UID.backend,
-  labels: { site: 'site', farm: 'farm', backend: 'backend' },
-};
 
 /** One site: which farm, which backend, which agent. */
 export const sitePage: Page = {
@@ -52,14 +45,15 @@ export const sitePage: Page = {
           description:
             'Each backend with what its clients see. One that stands out is the cause; if all stand out, look at the agents and the network.',
           width: 24,
-          link: toBackend,
+          worst: 'Registrations failing',
+          link: LINKS.backend,
           columns: [
             { title: 'Up', expr: `min by (site, farm, backend) (sipfleet_backend_state${here('state="up"')})` },
             { title: 'Calls up', expr: `sum by (site, farm, backend) (sipfleet_active_sessions${here()})` },
             { title: 'Registered', expr: `sum by (site, farm, backend) (sipfleet_active_registrations${here()})` },
             {
               title: 'Registrations failing',
-              expr: `backend:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m${here()}`,
+              expr: `max by (site, farm, backend) (backend:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m${here()})`,
               unit: 'percentunit',
             },
             {
@@ -88,7 +82,7 @@ export const sitePage: Page = {
           description: 'A single backend: the PBX. All at once: passwords, the network, an attack (see Security).',
           width: 12,
           unit: 'percentunit',
-          link: toBackend,
+          link: LINKS.backend,
           queries: [
             [
               `backend:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m${here()}`,
@@ -101,7 +95,7 @@ export const sitePage: Page = {
           description:
             'Phase media: the dummy call is set up and nothing is heard; register: the PBX refuses credentials or does not answer; invite, answer: calls do not come about.',
           width: 12,
-          link: toBackend,
+          link: LINKS.backend,
           queries: [
             [
               `sum by (site, farm, backend, check, phase) (increase(sipfleet_check_failures_total${here()}[10m])) > 0`,
@@ -114,7 +108,7 @@ export const sitePage: Page = {
           description: 'Attempts per second.',
           width: 12,
           unit: 'cps',
-          link: toFarm,
+          link: LINKS.farm,
           queries: [[`sum by (site, farm) (rate(sipfleet_session_requests_total${here()}[5m]))`, '{{farm}}']],
         }),
         series({
@@ -123,7 +117,7 @@ export const sitePage: Page = {
             'REGISTER transactions per second. A sudden rise: phones that come back after an outage, or an attack.',
           width: 12,
           unit: 'reqps',
-          link: toFarm,
+          link: LINKS.farm,
           queries: [[`sum by (site, farm) (rate(sipfleet_registration_requests_total${here()}[5m]))`, '{{farm}}']],
         }),
       ],
@@ -136,7 +130,7 @@ export const sitePage: Page = {
           description: 'Who carries the traffic. An agent that suddenly carries nothing has lost the address.',
           width: 12,
           unit: 'pps',
-          link: toAgent,
+          link: LINKS.agent,
           queries: [[`sum by (site, agent) (rate(sipfleet_messages_received_total${site()}[5m]))`, '{{agent}}']],
         }),
         series({
@@ -145,7 +139,7 @@ export const sitePage: Page = {
             'Messages that were neither forwarded nor answered. no_backend: nobody serves; malformed, forged_*: see Security.',
           width: 12,
           unit: 'pps',
-          link: toAgent,
+          link: LINKS.agent,
           queries: [
             [
               `sum by (site, agent, reason) (rate(sipfleet_dropped_messages_total${site()}[5m])) > 0`,

@@ -32,7 +32,7 @@ async function copyRules(cwd: string): Promise<void> {
   await mkdir(join(cwd, 'rules'));
   for (const name of ['recording.yaml', 'alerts.yaml']) {
     const text = await readFile(join(RULES, name), 'utf8');
-    await writeFile(join(cwd, 'rules', name), text.replaceAll(/interval: \S+/g, 'interval: 1s'));
+    await writeFile(join(cwd, 'rules', name), text.replaceAll(/\b(interval|for): \S+/g, '$1: 1s'));
   }
 }
 
@@ -272,6 +272,7 @@ test.skipIf(missingPeers().includes('prometheus'))(
       'sipfleet_backend_disagreeing_agents > 0',
       'changes(sipfleet_snapshot_generation[1m]) > 0',
       'increase(sipfleet_failovers_total[1m]) > 0',
+      'ALERTS{alertstate="firing"}',
       'rate(sipfleet_large_requests_total[5m]) > 0',
     ])
       await seen(rare);

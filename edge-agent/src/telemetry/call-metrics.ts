@@ -15,6 +15,7 @@ const SESSION_METRICS: readonly [MetricKey, number][] = [
   ['sessionsEffective', SESSION.effective],
   ['sessionsIneffective', SESSION.ineffective],
   ['sessionsCompleted', SESSION.completed],
+  ['sessionsShort', SESSION.short],
 ];
 const REGISTRATION_METRICS: readonly [MetricKey, number][] = [
   ['registrationRequests', REGISTRATION.requests],

@@ -64,6 +64,14 @@ export const CALL_METRICS = {
     unit: '1',
     budget: BACKENDS,
   },
+  sessionsShort: {
+    name: 'sipfleet_sessions_short_total',
+    type: 'counter',
+    help: 'Sessions among the completed ones that lasted 10 seconds or less: people hang up on what they cannot hear.',
+    labels: SESSION,
+    unit: '1',
+    budget: BACKENDS,
+  },
   sessionsExpired: {
     name: 'sipfleet_sessions_expired_total',
     type: 'counter',

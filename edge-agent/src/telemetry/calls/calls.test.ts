@@ -107,6 +107,18 @@ test('a call: request delay to its 180, duration from 200 to BYE, disconnect del
   expect(sessions()).toEqual({ requests: 1, established: 1, effective: 1, completed: 1 });
 });
 
+test('a session of ten seconds or less is completed, and short', () => {
+  for (const [call, ms] of [
+    [1, 10_000],
+    [2, 10_001],
+  ] as const) {
+    sent('INVITE', { call })(200);
+    pass(ms);
+    sent('BYE', { call, flags: FLAG.inDialog })(200);
+  }
+  expect(sessions()).toEqual({ requests: 2, established: 2, effective: 2, completed: 2, short: 1 });
+});
+
 test('every final status counts where RFC 6076 has it', () => {
   const statuses = [200, 302, 401, 407, 402, 404, 408, 480, 486, 487, 500, 503, 504, 600, 603, 604];
   for (const [i, status] of statuses.entries()) sent('INVITE', { call: i })(status);

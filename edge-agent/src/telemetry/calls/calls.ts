@@ -10,6 +10,8 @@ import { inDialog, isSession, type Transaction, Transactions } from './transacti
 
 /** How long the registration that a challenge interrupted is remembered. */
 const CHALLENGE_MS = 32_000;
+/** Sessions up to here count as short: the bound that alerts and the histogram of durations have. */
+const SHORT_SESSION_MS = 10_000;
 /** Beyond it the delay of a registration runs from its second REGISTER. */
 const MOST_CHALLENGED = 200_000;
 /** Tokens name the start of a dialog modulo 2^24 seconds. What would be older than a month is none. */
@@ -133,7 +135,9 @@ export class Calls {
       farm.delays.sessionDuration[origin].observe((start - established) / 1000, this.#trace);
     if (!isSuccess(status)) return;
     farm.delays.sessionDisconnect.observe((end - start) / 1000, this.#trace);
-    if (established !== undefined) addOne(backend.sessions[origin], SESSION.completed);
+    if (established === undefined) return;
+    addOne(backend.sessions[origin], SESSION.completed);
+    if (start - established <= SHORT_SESSION_MS) addOne(backend.sessions[origin], SESSION.short);
   }
 
   /** Something was agreed on within a dialog: it still stands, and if it began elsewhere it is taken up. */

@@ -14,6 +14,7 @@ export const SESSION_COUNTS = [
   'effective',
   'ineffective',
   'completed',
+  'short',
 ] as const;
 export const SESSION = Object.fromEntries(SESSION_COUNTS.map((name, i) => [name, i])) as Record<
   (typeof SESSION_COUNTS)[number],
