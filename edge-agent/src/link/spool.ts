@@ -26,7 +26,10 @@ export class ReportSpool {
   /** The report that carried `sent` arrived; what was added meanwhile stays. */
   delivered(sent: { changes: readonly VerdictChange[]; lost: number }): void {
     const arrived = new Set(sent.changes);
+    const before = this.#changes.length;
     this.#changes = this.#changes.filter((change) => !arrived.has(change));
-    this.#lost -= sent.lost;
+    // Those that made room while they were on their way were counted as lost, and were not.
+    const madeRoom = arrived.size - (before - this.#changes.length);
+    this.#lost -= sent.lost + madeRoom;
   }
 }
