@@ -18,6 +18,7 @@ import { EXTRA, reply } from './reply.ts';
 import { ROUTE, readTarget } from './route.ts';
 import { isOwn, type Listener, SOURCE } from './runtime.ts';
 import { acknowledged, begin, cancelled, retransmitted } from './stateful.ts';
+import { endsInvite, sendToCandidates } from './takeover.ts';
 import { choose } from './target.ts';
 import { forwardToClient, sourceOf } from './to-client.ts';
 import { responsePort } from './via.ts';
@@ -142,8 +143,16 @@ function isKnown(ctx: Context, from: Endpoint, incoming: Listener): boolean {
 
 /** To a backend by the farm's strategy. `fresh`: a dialog that this starts gets a token. */
 function balance(ctx: Context, from: Endpoint, incoming: Listener, source: number, fresh: boolean): void {
+  if (fresh && endsInvite(ctx, incoming)) {
+    if (!sendToCandidates(ctx, from, incoming, source)) nowhere(ctx, from, incoming);
+    return;
+  }
   const backend = ctx.preferred !== NONE ? ctx.preferred : choose(ctx, from, incoming, source);
   if (backend !== NONE) return toBackend(ctx, from, incoming, backend, source, fresh);
+  nowhere(ctx, from, incoming);
+}
+
+function nowhere(ctx: Context, from: Endpoint, incoming: Listener): void {
   ctx.counters.drop(DROP.no_backend);
   reply(ctx, from, incoming, 503, EXTRA.retryAfter);
 }
