@@ -87,8 +87,9 @@ const streams = createStreamTransport({
 const mail = openMailbox(start.mailboxes, start.workers, start.index, afterOthers);
 const post = new Post(mail);
 const sockets = new DataThreadSockets(udp, streams);
-/** Requests under way at once, per data thread: some 2 KB each beside the message. */
+/** Requests under way at once, per data thread: some 2 KB each beside the messages that are kept, which have a limit of their own. */
 const MAX_TRANSACTIONS = 50_000;
+const MAX_KEPT_BYTES = 256 << 20;
 const memory: Memory = {
   events: new EventWriter(start.events),
   tape: start.tape.byteLength > 0 ? new TapeWriter(start.tape, monotonic) : undefined,
@@ -305,7 +306,7 @@ async function command(message: WorkerCommand): Promise<WorkerEvent | undefined>
       try {
         const ports = await sockets.prepare(plan);
         if (plan.farms.some((farm) => farm.stateful))
-          memory.exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now());
+          memory.exchanges ??= new Exchanges(MAX_TRANSACTIONS, performance.now(), MAX_KEPT_BYTES);
         next = assemble(plan, counters, serial, memory);
         return { type: 'prepared', etag: plan.etag, ports };
       } catch (error) {

@@ -20,7 +20,7 @@ const before = used();
 const exchanges = new Exchanges(COUNT, 0);
 for (let i = 0; i < COUNT; i++) {
   // Keys as they are in life: hashes of 53 bits.
-  const exchange = exchanges.create(2 ** 52 + i * 7919);
+  const exchange = exchanges.create(2 ** 52 + i * 7919, request.length);
   if (exchange === undefined) throw new Error('the table is full');
   exchange.keepRequest(request, 0, request.length);
   exchange.call = 2 ** 50 + i;

@@ -39,6 +39,12 @@ const TIMERS = TIMER.attempt + MAX_ATTEMPTS;
 /** Buffers above this are not kept with a free record. */
 const KEPT_BYTES = 4096;
 
+/** Bytes of the messages that the exchanges of one data thread keep, in buffers of free records too. */
+interface Memory {
+  used: number;
+  readonly limit: number;
+}
+
 const NOTHING = new Uint8Array(0);
 
 /** One request on its way: its server transaction, and the client transactions that it led to (RFC 3261 §16, "response context"). */
@@ -60,10 +66,10 @@ export class Exchange {
   /** Hash of the Call-ID, for what is told about it later. */
   call = 0;
   /** The request as received. */
-  request = new Uint8Array(0);
+  request = NOTHING;
   requestLength = 0;
   /** What the client was sent last, for its retransmissions; empty: nothing, or nothing that needs keeping. */
-  response = new Uint8Array(0);
+  response = NOTHING;
   responseLength = 0;
   /** The best failure so far, as the client would get it, and its status; 0: none. */
   best: Uint8Array = NOTHING;
@@ -91,8 +97,11 @@ export class Exchange {
     redialed: false,
   }));
 
-  constructor(index: number) {
+  readonly #memory: Memory;
+
+  constructor(index: number, memory: Memory) {
     this.index = index;
+    this.#memory = memory;
   }
 
   /** The attempt that is hoped for. */
@@ -113,13 +122,16 @@ export class Exchange {
   }
 
   keepRequest(bytes: Uint8Array, start: number, end: number): void {
-    this.request = fitting(this.request, end - start);
+    this.request = this.#fitting(this.request, end - start);
     this.request.set(bytes.subarray(start, end));
     this.requestLength = end - start;
   }
 
+  /** Without room for it nothing is kept: the client is not sent it again. */
   keepResponse(message: Segments): void {
-    this.response = fitting(this.response, message.length);
+    this.responseLength = 0;
+    if (this.response.length < message.length && !this.#hasRoom(message.length)) return;
+    this.response = this.#fitting(this.response, message.length);
     let at = 0;
     for (let i = 0; i < message.count; i++) {
       this.response.set(message.bytes[i]!.subarray(message.start[i]!, message.end[i]!), at);
@@ -128,31 +140,51 @@ export class Exchange {
     this.responseLength = at;
   }
 
-  /** Rare: a buffer of its own, which goes with the exchange. */
+  /** Rare: a buffer of its own, which goes with the exchange. Without room for it the one before stays. */
   keepBest(message: Segments, status: number, key: number): void {
+    if (!this.#hasRoom(message.length)) return;
+    this.#memory.used += message.length - this.best.length;
     this.best = joinSegments(message);
     this.bestStatus = status;
     this.bestKey = key;
   }
 
+  /** For its next use. Buffers stay with it, unless they are long, or those of all records take half of what there is. */
   reset(): void {
     this.watched.began = 0;
     this.count = this.requestLength = this.responseLength = this.finalStatus = 0;
-    if (this.bestStatus > 0) this.best = NOTHING;
     this.bestStatus = 0;
     this.cancelled = false;
-    if (this.request.length > KEPT_BYTES) this.request = new Uint8Array(0);
-    if (this.response.length > KEPT_BYTES) this.response = new Uint8Array(0);
+    this.#memory.used -= this.best.length;
+    this.best = NOTHING;
+    this.request = this.#kept(this.request);
+    this.response = this.#kept(this.response);
+  }
+
+  #kept(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const memory = this.#memory;
+    if (buffer.length <= KEPT_BYTES && memory.used <= memory.limit / 2) return buffer;
+    memory.used -= buffer.length;
+    return NOTHING;
+  }
+
+  #hasRoom(length: number): boolean {
+    return this.#memory.used + length <= this.#memory.limit;
+  }
+
+  /** A buffer for `length` bytes: the one at hand if it is long enough, else one with room for the next longer message too. */
+  #fitting(buffer: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {
+    if (buffer.length >= length) return buffer;
+    const longer = new Uint8Array((length + 511) & ~511);
+    this.#memory.used += longer.length - buffer.length;
+    return longer;
   }
 }
-
-/** A buffer for `length` bytes: the one at hand if it is long enough, else one with room for the next longer message too. */
-const fitting = (buffer: Uint8Array, length: number): Uint8Array<ArrayBuffer> =>
-  buffer.length >= length ? (buffer as Uint8Array<ArrayBuffer>) : new Uint8Array((length + 511) & ~511);
 
 /** All exchanges of one data thread, by the keys of their transactions. Bounded. */
 export class Exchanges {
   readonly #capacity: number;
+  readonly #memory: Memory;
   readonly #all: Exchange[] = [];
   readonly #free: Exchange[] = [];
   /** Places in `#all`, by the key of the server transaction and of each client transaction. */
@@ -162,15 +194,24 @@ export class Exchanges {
   /** What has ended, for as long as a retransmission may come. */
   readonly finished = new Finished();
 
-  /** `now`: monotonic milliseconds. */
-  constructor(capacity: number, now: number) {
+  /**
+   * @param now monotonic milliseconds
+   * @param keptBytes how much of messages may be kept, about
+   */
+  constructor(capacity: number, now: number, keptBytes = Number.POSITIVE_INFINITY) {
     this.#capacity = capacity;
+    this.#memory = { used: 0, limit: keptBytes };
     this.#wheel = new TimerWheel(capacity * TIMERS, now);
   }
 
   /** Exchanges under way. */
   get size(): number {
     return this.#servers.size;
+  }
+
+  /** Bytes of the messages that they keep, with the buffers that wait for the next ones. */
+  get keptBytes(): number {
+    return this.#memory.used;
   }
 
   /** All of them, in no order; one that ends meanwhile may still come. */
@@ -192,12 +233,13 @@ export class Exchanges {
     return this.#at(this.#clients.get(key));
   }
 
-  /** A new one; undefined at the limit. */
-  create(serverKey: number): Exchange | undefined {
+  /** A new one for a request of so many bytes; undefined at the limit, of their number or of what they keep. */
+  create(serverKey: number, bytes: number): Exchange | undefined {
+    if (this.#memory.used + bytes > this.#memory.limit) return undefined;
     let exchange = this.#free.pop();
     if (exchange === undefined) {
       if (this.#all.length === this.#capacity) return undefined;
-      exchange = new Exchange(this.#all.length);
+      exchange = new Exchange(this.#all.length, this.#memory);
       this.#all.push(exchange);
     }
     exchange.serverKey = serverKey;

@@ -98,7 +98,8 @@ function failed(ctx: Context, exchange: Exchange, status: number): void {
   exchanges.stop(exchange, TIMER.patience);
   exchanges.start(exchange, TIMER.lifetime, now + UDP.H);
   exchange.interval = DEFAULT_BASE.T1;
-  if (exchange.from.transport === TRANSPORT.udp) exchanges.start(exchange, TIMER.response, now + exchange.interval);
+  if (exchange.from.transport === TRANSPORT.udp && exchange.responseLength > 0)
+    exchanges.start(exchange, TIMER.response, now + exchange.interval);
   for (let i = 0; i < exchange.count; i++) endAttempt(ctx, exchange, exchange.attempts[i]!);
 }
 

@@ -68,6 +68,8 @@ export function agent(
     worker?: number;
     workers?: number;
     transactions?: number;
+    /** Bytes of messages that they may keep. */
+    keptBytes?: number;
     flows?: SharedArrayBuffer;
     /** The second at which it starts, and the plan that this one follows. */
     after?: { now: number; plan?: Plan };
@@ -88,7 +90,9 @@ export function agent(
   const plan = compilePlan(snapshot, 'etag', own, new Map(), options.after);
   const runtime = buildRuntime(plan, options.worker ?? 0, options.workers);
   const clock = { now: 1000, seconds: options.after?.now ?? 1_700_000_000 };
-  const exchanges = options.transactions ? new Exchanges(options.transactions, clock.now) : undefined;
+  const exchanges = options.transactions
+    ? new Exchanges(options.transactions, clock.now, options.keptBytes)
+    : undefined;
   const arena: Arena = { bytes: new Uint8Array(65_536), used: 0 };
   /** Connections that are gone: `worker#connection`. */
   const closed = new Set<string>();

@@ -181,7 +181,7 @@ function open(ctx: Context, from: Endpoint, incoming: Listener, source: number, 
   const { message, via, exchanges } = ctx;
   ctx.exchange = undefined;
   if (ctx.serverKey === 0) return undefined;
-  const exchange = exchanges!.create(ctx.serverKey);
+  const exchange = exchanges!.create(ctx.serverKey, message.end - message.start);
   if (exchange === undefined) return undefined;
   exchange.method = message.method;
   exchange.invite = message.method === METHOD.INVITE;

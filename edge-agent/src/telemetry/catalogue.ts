@@ -181,7 +181,7 @@ export const CATALOGUE = {
   transactions: {
     name: 'sipfleet_transactions',
     type: 'gauge',
-    help: 'Requests under way that the agent keeps a transaction for, over all data threads. At 50,000 per thread new ones are refused.',
+    help: 'Requests under way that the agent keeps a transaction for, over all data threads. At 50,000 per thread, or 256 MiB of messages kept, new ones are refused.',
     labels: [],
     unit: '1',
   },
