@@ -1,6 +1,6 @@
 import { Failover, type Farm, parseCidr, parseDuration, type Snapshot } from '@sipfleet/contract';
 import { formerOrders, lagOf } from './balancer/lag.ts';
-import { createNonces } from './balancer/nonces.ts';
+import { createNonces, keepNonces } from './balancer/nonces.ts';
 import { createRecoveries, keepRecoveries } from './balancer/recovery.ts';
 import { backendId, rankCandidates, sameOrder } from './balancer/rendezvous.ts';
 import { createSignals } from './balancer/signals.ts';
@@ -109,6 +109,7 @@ function takeOver(running: FarmPlan, next: FarmPlan, now: number): void {
   next.lag.before = formerOrders(running, next, now);
   next.lag.unknown.until = running.lag.unknown.until;
   keepRecoveries(running, next);
+  next.nonces = keepNonces(running, next);
 }
 
 function compileFailover(farm: Farm): FarmPlan['failover'] {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { MessageView, PARSE_ERRORS } from '../sip/message.ts';
-import { createNonces, Nonces } from './nonces.ts';
+import { createNonces, keepNonces, Nonces } from './nonces.ts';
 
 function message(start: string, ...lines: string[]): MessageView {
   const bytes = Buffer.from(
@@ -44,4 +44,16 @@ test('several challenges of one response, and headers without a nonce', () => {
   expect(nonces.find(retry('Authorization: Digest nonce="sha"'))).toBe(2);
   expect(nonces.find(retry('Authorization: Digest nonce="md5"'))).toBe(2);
   expect(nonces.find(retry('Authorization: Digest nonce="open"'))).toBe(-1);
+});
+
+test('a new plan goes on with what the one before knew, its backends under their new numbers', () => {
+  const farm = (...ids: number[]) => ({ nonces: createNonces(), backends: ids.map((id) => ({ id })) });
+  const before = farm(7, 8, 9);
+  const learnt = new Nonces(before.nonces);
+  for (const b of [0, 1, 2]) learnt.learn(challenge(`WWW-Authenticate: Digest nonce="n${b}"`), b);
+  const found = (memory: SharedArrayBuffer) =>
+    [0, 1, 2].map((b) => new Nonces(memory).find(retry(`Authorization: Digest nonce="n${b}"`)));
+  expect(found(keepNonces(before, farm(9, 7, 5)))).toEqual([1, -1, 0]);
+  // Threads that still run the plan before go on writing where the next one reads.
+  for (const next of [farm(7, 8, 9), farm(7, 8, 9, 5)]) expect(keepNonces(before, next)).toBe(before.nonces);
 });

@@ -11,6 +11,25 @@ const WIDTH = 2;
 export const createNonces = (): SharedArrayBuffer =>
   new SharedArrayBuffer(SLOTS * WIDTH * Int32Array.BYTES_PER_ELEMENT);
 
+/** The memory of the plan `from` for the plan that replaces it: the same, unless its backends are numbered otherwise. */
+export function keepNonces(
+  from: { nonces: SharedArrayBuffer; backends: readonly { id: number }[] },
+  to: { backends: readonly { id: number }[] },
+): SharedArrayBuffer {
+  const now = from.backends.map((before) => to.backends.findIndex(({ id }) => id === before.id));
+  if (now.every((index, before) => index === before)) return from.nonces;
+  const old = new Int32Array(from.nonces);
+  const memory = createNonces();
+  const table = new Int32Array(memory);
+  for (let at = 0; at < table.length; at += WIDTH) {
+    const index = now[old[at + 1]! - 1] ?? -1;
+    if (index < 0) continue;
+    table[at] = old[at]!;
+    table[at + 1] = index + 1;
+  }
+  return memory;
+}
+
 const WORD = [...'nonce'].map((c) => c.charCodeAt(0));
 /** Where {@link findNonce} found it. */
 const nonce = { slot: 0, check: 0 };

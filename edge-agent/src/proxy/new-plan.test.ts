@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { agent, answer, request } from './proxy.fixture.ts';
+
+test.each([
+  ['the same', ['11', '12', '13', '14']],
+  ['in another order', ['14', '12', '11', '13']],
+])('a new plan between a challenge and its answer, backends %s: the answer goes to who challenged', (_, order) => {
+  const farm = (numbers: string[]) => ({
+    balancing: { strategy: 'weighted-round-robin' as const },
+    backends: numbers.map((n) => ({ name: `pbx${n}`, address: `10.0.0.${n}` })),
+  });
+  const before = agent(farm(['11', '12', '13', '14']));
+  const register = (i: number, more: string[] = []) =>
+    request({ method: 'REGISTER', uri: 'sip:example.com', callId: `r${i}`, cseq: 1 + more.length, more });
+  const phones = Array.from({ length: 12 }, (_, i) => i);
+  const challengers = phones.map((i) => {
+    const { to, text } = before.receive(register(i), `udp 198.51.100.7:${6000 + i}`)!;
+    const challenge = [`WWW-Authenticate: Digest realm="r", nonce="n${i}"`];
+    before.receive(answer(text, '401 Unauthorized', 't', challenge), `udp 10.0.0.${to.ip3 & 255}:5060`);
+    return to;
+  });
+  const now = before.clock.seconds + 1;
+  const after = agent(farm(order), { after: { now, plan: before.plan } });
+  const retried = (i: number) =>
+    after.receive(register(i, [`Authorization: Digest nonce="n${i}"`]), `udp 198.51.100.7:${6000 + i}`)!.to;
+  expect(phones.map(retried)).toEqual(challengers);
+});
