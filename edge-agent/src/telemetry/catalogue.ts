@@ -166,7 +166,7 @@ export const CATALOGUE = {
   dropped: {
     name: 'sipfleet_dropped_messages_total',
     type: 'counter',
-    help: 'Messages that were neither forwarded nor answered, by reason.',
+    help: 'Messages that were not forwarded, by reason. Some are answered all the same: no_backend with 503, forged_token with 403, unknown_flow with 430, malformed with 400 where that can be done.',
     labels: ['reason'],
     unit: '1',
   },

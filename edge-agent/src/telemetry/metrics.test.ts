@@ -291,13 +291,18 @@ test('a failed check names the phase, the backend and nothing else', async () =>
   const metrics = metricsOf({ backends: () => [{ farm: 'pbx', backend: 'a', state: 'up' }] });
   const probe = { farm: 'pbx', backend: 'a', check: 'dummy', seconds: 1 };
   for (const phase of ['media', 'media', 'invite']) metrics.probed({ ...probe, result: 'failure', phase });
-  metrics.probed({ ...probe, result: 'success', phase: 'bye' });
-  metrics.probed({ ...probe, result: 'inconclusive', phase: 'register' });
+  const well = { ok: true, ms: 1 };
+  metrics.probed({ ...probe, result: 'success', phase: 'bye', phases: { invite: well, bye: well } });
+  metrics.probed({ ...probe, check: 'ping', result: 'success' });
   const failures = [...(await scrape(metrics))].filter(([key]) => key.startsWith('sipfleet_check_failures_total'));
-  const key = (phase: string) => `sipfleet_check_failures_total{farm="pbx",backend="a",check="dummy",phase="${phase}"}`;
+  const key = (phase: string, check = 'dummy') =>
+    `sipfleet_check_failures_total{farm="pbx",backend="a",check="${check}",phase="${phase}"}`;
+  // At 0 from the first time that it went well: of a series that begins with its first failure, increase() sees nothing.
   expect(failures).toEqual([
     [key('media'), 2],
     [key('invite'), 1],
+    [key('bye'), 0],
+    [key('probe', 'ping'), 0],
   ]);
 });
 

@@ -83,11 +83,21 @@ const UNITS = new Map<string, MetricEntry['unit']>(Object.values(CATALOGUE).map(
 type Counts = Map<string, { labels: Labels; count: number }>;
 
 function countOne(counts: Counts, labels: Labels): void {
+  entryOf(counts, labels).count++;
+}
+
+/** With a count of 0 where it is new. */
+function entryOf(counts: Counts, labels: Labels): { count: number } {
   const key = Object.values(labels).join('/');
   const entry = counts.get(key) ?? { labels, count: 0 };
-  entry.count++;
   counts.set(key, entry);
+  return entry;
 }
+
+const phasesOf = ({ phases = {} }: FinishedProbe): string[] => {
+  const names = Object.keys(phases);
+  return names.length > 0 ? names : ['probe'];
+};
 
 const labelsOf = (identity: Identity | undefined): Labels =>
   identity ? { agent: identity.agent, ...(identity.site === undefined ? {} : { site: identity.site }) } : {};
@@ -123,6 +133,8 @@ export class AgentMetrics {
     const { farm, backend, check, result, seconds, phase = 'probe', phases = {} } = probe;
     countOne(this.#checks, { farm, backend, check, result });
     if (result === 'failure') countOne(this.#checkFailures, { farm, backend, check, phase });
+    // A series that is born with its first failure shows no increase (PromQL): what went well stands at 0 from then on.
+    else for (const went of phasesOf(probe)) entryOf(this.#checkFailures, { farm, backend, check, phase: went });
     this.#metric<Histogram>('checkDuration').observe({ farm, check }, seconds);
     for (const [name, { ok, ms }] of Object.entries(phases)) {
       this.#metric<Counter>('checkPhases').inc({ farm, check, phase: name, result: ok ? 'success' : 'failure' });
