@@ -163,6 +163,7 @@ export class Agent {
         random: Math.random,
         probed: (report) => {
           this.#metrics?.probed(report);
+          runtime.watch.recorder?.keepProbe(report);
           this.#traces?.checks.probed({ ...report, ...peerOf(runtime.workers.plan, report) });
         },
         changed: (health) => {

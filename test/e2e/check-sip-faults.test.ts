@@ -1,7 +1,11 @@
 import { once } from 'node:events';
+import { Check } from '@sipfleet/contract';
 import { expect, test } from 'vitest';
 import { placeCall, register } from '../../edge-agent/src/health/call/call.ts';
+import { createProber } from '../../edge-agent/src/health/probers.ts';
 import { defaultTone, melody } from '../../edge-agent/src/media/tone.ts';
+import { FlightRecorder } from '../../edge-agent/src/telemetry/recorder/flight-recorder.ts';
+import { ladder } from '../../edge-agent/src/telemetry/recorder/ladder.ts';
 import { checkSip, checkSipJson, ended, FROM, file, keep, start } from './check-sip.fixture.ts';
 import { bound } from './loopback.ts';
 import { AudioPeer, deaf, echo, type Script, ScriptedUas, sdp } from './scripted-uas.ts';
@@ -106,6 +110,31 @@ test('an answer without audio: proven on demand', async () => {
   // The audio did reach the peer: it is the way back that is missing.
   expect(listener.received).toBe(100);
   expect([peer.distinct('BYE').length, result.clean]).toEqual([2, true]);
+});
+
+test('a health check that hears nothing is kept with its messages, like a call that failed', async () => {
+  const peer = await answering((await audio(deaf)).port);
+  const port = Number(/:(\d+)$/.exec(peer.uri)?.[1]);
+  const check = Check.parse({
+    name: 'dummy',
+    timeout: '8s',
+    type: 'call',
+    command: `check_sip --expect-audio ${FROM} sip:clyde@HOST:PORT`,
+  });
+  const own = { address: '127.0.0.1', port, localAddress: '127.0.0.1' };
+  const target = { ...own, transport: 'udp' as const, timeoutMs: 9000, check };
+  const outcome = await createProber(() => new Map())(target, new AbortController().signal);
+  const evidence = 'one-way audio: 50 packets sent, none received';
+  expect(outcome).toMatchObject({ result: 'failure', phase: 'media', evidence });
+  const redact = (bytes: Uint8Array) => Buffer.from(bytes);
+  const recorder = new FlightRecorder([], { bytes: 1 << 20, calls: 10, perSecond: 4, redact, epoch: 0 });
+  const probe = { farm: 'pbx', backend: 'pbx1', check: 'dummy', ...outcome };
+  const kept = recorder.keepProbe(probe);
+  expect(kept).toMatchObject({ method: 'INVITE', reasons: ['check'], results: [`check dummy of pbx1: ${evidence}`] });
+  expect(recorder.find(kept!.callId)).toBe(kept);
+  expect(ladder(kept!)).toMatch(/INVITE[\s\S]*200 OK[\s\S]*ACK[\s\S]*BYE[\s\S]*200 OK/);
+  // The budget of a second is one: what a storm of failing checks brings is counted, and not kept.
+  expect(recorder.keepProbe({ ...probe, messages: outcome.messages?.slice(1) })).toBeUndefined();
 });
 
 test('a peer that only listens is sent to, one that only talks is not', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { FarmInput } from '@sipfleet/contract';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CheckView } from '../../control-plane/src/api.ts';
+import type { CallSummary } from '../../edge-agent/src/telemetry/admin-calls.ts';
 import { Agent } from '../interop/agent.ts';
 import { ControlPlane } from '../interop/control-plane.ts';
 import { netSipAnswer } from '../interop/netsip.ts';
@@ -103,6 +104,12 @@ describe.skipIf(!canUseNamespaces())('checks that a control plane schedules', ()
     const reason = async (): Promise<string> => JSON.parse(await agents[second].get('/v1/status')).backends[0].reason;
     // It may have made the call itself until the other one joined.
     await expect.poll(reason, SOON).toMatch(new RegExp(`^check dummy by ${first}: .*404`));
+    // What it sent and got is kept like a call that failed.
+    const failed = JSON.parse(await agents[first].get('/v1/calls?failed')) as { calls: CallSummary[] };
+    const kept = failed.calls.find(({ reasons }) => reasons.includes('check'));
+    expect(kept).toMatchObject({ farm: 'pbx', method: 'INVITE', backends: ['kamailio1'] });
+    expect(kept?.results[0]).toMatch(/^check dummy of kamailio1: .*404/);
+    expect(await agents[first].get(`/v1/calls/${kept?.callId}/ladder`)).toMatch(/INVITE[\s\S]*404/);
     await s.sippPhone('clyde', s.net.client2, { target: `${s.net.pbx1.ipv4}:5060`, port: 5090 });
     await Promise.all(Object.values(agents).map((agent) => agent.backendBecomes('kamailio1', 'up')));
 

@@ -30,6 +30,8 @@ export interface CheckResult {
   phase?: Phase;
   evidence: string;
   phases?: ProbeOutcome['phases'];
+  /** Told once, not kept. */
+  messages?: ProbeOutcome['messages'];
   seconds: number;
   /** When it ended, milliseconds since the epoch. */
   at: number;
@@ -148,13 +150,13 @@ export class CheckRun {
   async #probe(): Promise<CheckResult | undefined> {
     const { probe, clock, finished } = this.#ports;
     const startedAt = clock.monotonic();
-    const outcome = await probe(this.definition, this.#stop.signal);
+    const { messages, ...outcome } = await probe(this.definition, this.#stop.signal);
     if (this.#stop.signal.aborted) return undefined;
     const seconds = (clock.monotonic() - startedAt) / 1000;
     const result: CheckResult = { ...outcome, seconds, at: clock.now() };
     this.#last = result;
     if (this.#timing.kind !== 'off') this.#verdict = judge(this.#verdict, outcome.result, this.definition);
-    finished(this, result, startedAt);
+    finished(this, messages ? { ...result, messages } : result, startedAt);
     return result;
   }
 }

@@ -26,6 +26,18 @@ export interface ProbeOutcome {
   evidence: string;
   /** Each phase that the probe went through. */
   phases?: Partial<Record<Phase, Pick<PhaseResult, 'ok' | 'ms'> & Partial<Pick<PhaseResult, 'code' | 'evidence'>>>>;
+  /** All that a call or registration which failed has sent and got, credentials included. */
+  messages?: readonly ProbedMessage[];
+}
+
+/** One message of a probe; `at`: milliseconds since the epoch. */
+export interface ProbedMessage {
+  at: number;
+  sent: boolean;
+  transport: string;
+  local: string;
+  remote: string;
+  bytes: Uint8Array;
 }
 
 /** One way to probe. Never rejects; ends within `target.timeoutMs`, earlier when the signal says so. */

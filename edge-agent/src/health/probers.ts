@@ -4,7 +4,7 @@ import { GRACE_MS } from './call/options.ts';
 import { probeTcp, probeTls } from './connect.ts';
 import { createCallProber, createRegisterProber } from './dummy-call.ts';
 import { probeOptions } from './options.ts';
-import { inSeconds, type ProbeOutcome, type Prober } from './probe.ts';
+import { hostPort, inSeconds, type ProbedMessage, type ProbeOutcome, type Prober } from './probe.ts';
 
 /** Probers end by themselves at their timeout, with better evidence than is to be had from here: this much later they are left. */
 const BACKSTOP_MS = 250;
@@ -23,9 +23,35 @@ export function createProber(secrets: () => Secrets, tap?: ProbeTap): Prober {
     register: createRegisterProber(secrets),
     call: createCallProber(secrets),
   };
-  return (target, signal) =>
-    hardDeadline((stop) => probers[target.check.type](target, stop, tap), target.timeoutMs, signal);
+  return async (target, signal) => {
+    const { type } = target.check;
+    const messages: ProbedMessage[] = [];
+    // Pings fail by the thousand where a backend is down, and say nothing: they got no answer.
+    const seen = type === 'call' || type === 'register' ? recording(messages, tap) : tap;
+    const outcome = await hardDeadline((stop) => probers[type](target, stop, seen), target.timeoutMs, signal);
+    return outcome.result === 'failure' && messages.length > 0 ? { ...outcome, messages } : outcome;
+  };
 }
+
+/** More than any probe needs: whoever answers with a storm fills no memory. */
+const MOST_MESSAGES = 200;
+
+const recording =
+  (messages: ProbedMessage[], tap: ProbeTap | undefined): ProbeTap =>
+  (message) => {
+    tap?.(message);
+    if (messages.length >= MOST_MESSAGES) return;
+    const { transport, sent, local, remote, bytes } = message;
+    // Whoever sees a message does not keep it: its buffer may be used again.
+    messages.push({
+      at: Date.now(),
+      sent,
+      transport,
+      local: hostPort(local),
+      remote: hostPort(remote),
+      bytes: bytes.slice(),
+    });
+  };
 
 /**
  * The outcome of `run`, or a failure when that takes longer than it may; then `run` is told to stop and not waited for.

@@ -15,6 +15,7 @@ export interface ProbeReport {
   evidence: string;
   phase?: Phase;
   phases?: ProbeOutcome['phases'];
+  messages?: ProbeOutcome['messages'];
 }
 
 /** What a schedule needs from outside; tests bring their own. */

@@ -4,10 +4,12 @@ import type { HashKey } from '../../sip/hash.ts';
 import { formatWords } from '../../sip/host.ts';
 import { METHOD, METHODS } from '../../sip/method.ts';
 import type { Transaction } from '../calls/transactions.ts';
+import { monotonic } from '../events.ts';
 import { DIRECTION, TapeReader, type TapeRecord } from '../tape.ts';
 import { type TraceRef, traceKey, traceOf } from '../traces/ids.ts';
 import { CallMap } from './call-map.ts';
 import { type Decision, headerOf, type KeptCall, type KeptMessage, type Reason } from './kept-call.ts';
+import { type FailedProbe, probeCall } from './probe-call.ts';
 
 export interface RecorderOptions {
   /** Bytes of kept messages, and calls, at most: the oldest go first. */
@@ -120,6 +122,22 @@ export class FlightRecorder {
     return trace;
   }
 
+  /** Keeps what a failed health check sent and got: with the calls that failed, and within the same bounds. Returns it, unless there are too many. */
+  keepProbe(probe: FailedProbe): KeptCall | undefined {
+    if (probe.messages === undefined) return undefined;
+    if (!this.#affordRegistration(monotonic())) {
+      this.refused++;
+      return undefined;
+    }
+    const call = probeCall(probe, this.#keyOf(probe.farm), this.#options.redact);
+    if (call === undefined || this.#calls.get(call.call) !== undefined) return undefined;
+    this.kept.set('check', (this.kept.get('check') ?? 0) + 1);
+    this.#calls.set(call.call, call);
+    this.#bytes += call.bytes;
+    this.#evict();
+    return call;
+  }
+
   /** Takes from the tapes what belongs to kept calls. `now` on the tapes' clock. */
   collect(now: number): void {
     if (this.#open.size === 0) {
@@ -156,14 +174,22 @@ export class FlightRecorder {
   }
 
   #afford(t: Transaction): boolean {
-    const second = Math.floor(t.end / 1000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#spent = { calls: 0, registrations: 0 };
-    }
-    if (METHODS[t.method] === 'REGISTER')
-      return this.#spent.registrations++ < Math.max(1, Math.floor(this.#options.perSecond / 4));
+    if (METHODS[t.method] === 'REGISTER') return this.#affordRegistration(t.end);
+    this.#turn(t.end);
     return this.#spent.calls++ < this.#options.perSecond;
+  }
+
+  #affordRegistration(now: number): boolean {
+    this.#turn(now);
+    return this.#spent.registrations++ < Math.max(1, Math.floor(this.#options.perSecond / 4));
+  }
+
+  /** With every second the budget is whole again. */
+  #turn(now: number): void {
+    const second = Math.floor(now / 1000);
+    if (second === this.#second) return;
+    this.#second = second;
+    this.#spent = { calls: 0, registrations: 0 };
   }
 
   #add(record: TapeRecord, bytes: Uint8Array): void {
@@ -223,10 +249,13 @@ export class FlightRecorder {
 
   /** A phone registers under one Call-ID for as long as it runs: what is kept of it is a trace each time. */
   #traceOf(t: Transaction): TraceRef {
-    const { name } = t.farm;
-    const key = this.#keys.get(name) ?? traceKey(name);
-    this.#keys.set(name, key);
-    return traceOf(key, t.method === METHOD.REGISTER ? t.call + t.start : t.call);
+    return traceOf(this.#keyOf(t.farm.name), t.method === METHOD.REGISTER ? t.call + t.start : t.call);
+  }
+
+  #keyOf(farm: string): HashKey {
+    const key = this.#keys.get(farm) ?? traceKey(farm);
+    this.#keys.set(farm, key);
+    return key;
   }
 
   #dialogStart({ dialogStart, start }: Transaction): number | undefined {

@@ -33,8 +33,8 @@ export interface Decision {
   notes: readonly string[];
 }
 
-/** Why a call is kept. */
-export type Reason = 'failed' | 'slow' | 'failover' | 'no_bye_answer' | 'retransmissions' | 'sampled';
+/** Why a call is kept. `check`: it was a health check's own, and failed. */
+export type Reason = 'failed' | 'slow' | 'failover' | 'no_bye_answer' | 'retransmissions' | 'check' | 'sampled';
 
 /** Its trace and root span are the same on every agent of the farm. */
 export interface KeptCall extends TraceRef {
