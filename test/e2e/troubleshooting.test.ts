@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { stringify } from 'yaml';
+import type { CallSummary } from '../../edge-agent/src/telemetry/admin-calls.ts';
 import { startPbx } from '../demo-pbx/pbx.ts';
 import { Phone } from '../demo-pbx/phone.ts';
 import { CALLERS, callerPassword, ECHOES } from '../demo-pbx/users.ts';
@@ -76,10 +77,19 @@ test.skipIf(!canUseLoopback)(
         phone.register({ user: CALLERS[i]!, password: callerPassword(CALLERS[i]!) }).catch(() => {}),
       ),
     );
-    const refused = async () => JSON.parse(await sipfleet('calls', '--failed', '-o', 'json'));
-    await expect.poll(async () => (await refused()).length, SOON).toBeGreaterThan(0);
-    const [call] = (await refused()).filter((c: { method: string }) => c.method === 'REGISTER');
+    const kept = async (reason: string) => {
+      const calls = JSON.parse(await sipfleet('calls', '--failed', '-o', 'json')) as CallSummary[];
+      return calls.filter(({ reasons }) => reasons.includes(reason));
+    };
+    await expect.poll(async () => (await kept('failed')).length, SOON).toBeGreaterThan(0);
+    const call = (await kept('failed')).find(({ method }) => method === 'REGISTER')!;
     expect(call).toMatchObject({ backends: ['pbx3'], results: ['REGISTER 403'], reasons: ['failed'] });
+    const [unheard] = await kept('check');
+    expect(unheard).toMatchObject({
+      backends: ['pbx2'],
+      results: [expect.stringMatching(/^check audio of pbx2: .*audio/)],
+    });
+    expect(await sipfleet('ladder', unheard!.callId)).toMatch(/INVITE[\s\S]*BYE/);
     const ladder = await sipfleet('ladder', call.callId);
     expect(ladder).toMatch(/403 Forbidden \(REGISTER\)/);
     const user = /sip:([^@]+)@/.exec(call.from)![1]!;

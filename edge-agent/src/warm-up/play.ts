@@ -23,9 +23,9 @@ export interface Played {
 const AT_ONCE = 48;
 /** Of a call that does not go on. */
 const PATIENCE_MS = 100;
-/** Nobody answers at all: datagrams do not get through here. */
-const HOPELESS_MS = 300;
 const LOOK_MS = 10;
+/** So often looked, and nobody has answered at all: datagrams do not get through here. Not by the clock: a machine may have other things to do. */
+const HOPELESS_LOOKS = 30;
 /** The part of the calls, in order, that finds the agent in overload, and then so much that it says nothing. */
 const OVERLOAD = { from: 0.75, silent: 0.87, to: 0.88 } as const;
 /** Of so many calls one is made to the farm without transactions. */
@@ -51,10 +51,13 @@ class Play {
   readonly #began = performance.now();
   /** Calls under way, and since when. */
   readonly #open = new Map<string, number>();
+  /** Calls that are not waited for any more, and may be answered all the same. */
+  readonly #late = new Set<string>();
   /** INVITEs that a PBX did not answer. */
   readonly #ignored = new Set<string>();
   #begun = 0;
   #answered = 0;
+  #looks = 0;
   #over = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -69,7 +72,10 @@ class Play {
     const { phones, pbxs } = this.#stage;
     phones.on('message', (bytes) => this.#atPhone(bytes.toString('latin1')));
     for (const pbx of pbxs) pbx.on('message', (bytes, from) => this.#atPbx(pbx, bytes.toString('latin1'), from));
-    this.#timer = setInterval(() => this.#goOn(), LOOK_MS);
+    this.#timer = setInterval(() => {
+      this.#looks++;
+      this.#goOn();
+    }, LOOK_MS);
     this.#goOn();
   }
 
@@ -77,13 +83,18 @@ class Play {
   #goOn(): void {
     if (this.#over) return;
     const now = performance.now();
-    for (const [id, since] of this.#open) if (now - since > PATIENCE_MS) this.#open.delete(id);
+    for (const [id, since] of this.#open) if (now - since > PATIENCE_MS) this.#giveUp(id);
     const passed = now - this.#began;
-    const hopeless = this.#answered === 0 && passed > HOPELESS_MS;
+    const hopeless = this.#answered === 0 && this.#looks > HOPELESS_LOOKS;
     const all = this.#begun === this.#calls && this.#open.size === 0;
-    if (all || hopeless || passed > this.#milliseconds) return this.#end();
+    if (all || hopeless || (passed > this.#milliseconds && this.#answered > 0)) return this.#end();
     this.#stage.overload(this.#share());
     while (this.#open.size < AT_ONCE && this.#begun < this.#calls) this.#call(this.#begun++, now);
+  }
+
+  #giveUp(id: string): void {
+    this.#open.delete(id);
+    this.#late.add(id);
   }
 
   #share(): number {
@@ -127,7 +138,7 @@ class Play {
     const callId = header(text, 'Call-ID');
     if (!(status >= 200) || callId === '') return;
     this.#follow(text, callId, status);
-    if (this.#open.delete(callId)) this.#answered++;
+    if (this.#open.delete(callId) || this.#late.delete(callId)) this.#answered++;
     if (this.#open.size < AT_ONCE / 2) this.#goOn();
   }
 
