@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { LineTransport } from '../interop/phone-line.ts';
+import { hostPort } from '../netns/host.ts';
 import { Process } from '../netns/process.ts';
 import { value, values } from '../netns/wire.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
 import { AGENT, authority, type Bridge, startBridge } from './bridge.ts';
+import { DOMAIN as STAGE_DOMAIN, useStage } from './stage.ts';
 
 /** host:port;transport of every Record-Route that names the agent, top first. */
 const ownRoutes = (bridge: Bridge, message: Parameters<typeof values>[0]): string[] =>
@@ -115,6 +117,45 @@ test.skipIf(!canUseNamespaces())(
     expect(await subjectFor('-tls1_1', '-cipher', 'DEFAULT@SECLEVEL=0')).toMatch(/alert protocol version/);
   },
 );
+
+describe.skipIf(!canUseNamespaces()).each([1, 3])('baresip, %i workers', (workers) => {
+  const stage = useStage();
+
+  test('registers over TLS, calls and is called, and nothing of it can be read on the way to the agent', async () => {
+    const s = stage();
+    const { vip, nat, client1, client2, agentA } = s.net;
+    const pbxs = await s.startPbxs({ challengeCalls: true });
+    const secrets = { shown: { ...authority.issue('sip.example.test', vip.ipv4) } };
+    const listeners = [
+      { transport: 'udp' as const, address: vip.ipv4, port: 5060 },
+      { transport: 'tls' as const, address: vip.ipv4, port: 5061, certificate: 'shown' },
+    ];
+    const agent = await s.startAgent({ workers, secrets, farm: s.farm({ listeners }) });
+    const capture = await s.capture(agentA);
+    const over = { transport: 'tls', outbound: hostPort(vip.ipv4, 5061), answers: true } as const;
+    const bonnie = await s.baresip('bonnie', client1, over);
+    const clyde = await s.baresip('clyde', client2, over);
+    for (const [caller, callee, user] of [
+      [bonnie, clyde, 'clyde'],
+      [clyde, bonnie, 'bonnie'],
+    ] as const) {
+      caller.dial(`sip:${user}@${STAGE_DOMAIN}`);
+      await Promise.all([caller.sees('CALL_ESTABLISHED'), callee.sees('CALL_ESTABLISHED')]);
+      // Once the caller ends it, once the callee does.
+      (user === 'clyde' ? caller : callee).hangUp();
+      await Promise.all([caller.sees('CALL_CLOSED'), callee.sees('CALL_CLOSED')]);
+    }
+    // One connection each, from its registration to its last call: being called opened no other.
+    expect(await agent.metric('sipfleet_connections_accepted_total', 'transport="tls"')).toBe(2);
+    expect(await agent.metric('sipfleet_handshakes_failed_total')).toBe(0);
+    const wire = await capture.stop();
+    const ends = [...new Set(wire.flatMap((m) => [m.source.address, m.destination.address]))];
+    for (const phone of [nat, client1, client2]) expect(ends).not.toContain(phone.ipv4);
+    // On the other side of the agent they are all there.
+    expect(ends.sort()).toEqual([vip.ipv4, ...pbxs.map((pbx) => pbx.address)].sort());
+    expect(wire.filter((m) => m.method === 'BYE').length).toBeGreaterThanOrEqual(4);
+  });
+});
 
 test.skipIf(!canUseNamespaces())(
   'certificates are replaced under load: no handshake fails, new ones are served at once, and calls on connections of before go on',

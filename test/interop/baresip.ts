@@ -13,7 +13,8 @@ export interface BaresipOptions {
   domain: string;
   /** Every request goes there first. */
   outbound: string;
-  transport?: 'udp' | 'tcp';
+  /** Of TLS, version 1.0 asks for no certificate that it trusts: it takes any. */
+  transport?: 'udp' | 'tcp' | 'tls';
   address?: string;
   /** Answers by itself. */
   answers?: boolean;
