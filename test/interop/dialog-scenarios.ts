@@ -142,21 +142,34 @@ const ACK = send([
   'CSeq: 1 ACK',
 ]);
 
-/** A call with session timers in which both sides ask for everything that a call may bring; the callee ends it. */
-export const talkingCaller = scenario(
-  'talking caller',
-  `${established('INVITE', TIMER)}
+/** Both parties of a call in which `talk` is said. */
+const talking = (talk: typeof TALK) => ({
+  caller: scenario(
+    'talking caller',
+    `${established('INVITE', TIMER)}
   <recv response="100" optional="true"/>
   <recv response="180"/>
-  <recv response="200" rrs="true"/>${ACK}${part('caller', TALK, 2)}`,
-);
-export const talkingCallee = scenario(
-  'talking callee',
-  `
+  <recv response="200" rrs="true"/>${ACK}${part('caller', talk, 2)}`,
+  ),
+  callee: scenario(
+    'talking callee',
+    `
   <recv request="INVITE" rrs="true">${REMEMBER}</recv>${accepted('180 Ringing', [], false)}${RINGS}${accepted('200 OK', TIMER, true)}
-  <recv request="ACK"/>${part('callee', TALK, 2)}
+  <recv request="ACK"/>${part('callee', talk, 2)}
   <timewait milliseconds="200"/>`,
-);
+  ),
+});
+
+/** A call with session timers in which both sides ask for everything that a call may bring; the callee ends it. */
+export const { caller: talkingCaller, callee: talkingCallee } = talking(TALK);
+
+/** A call that either side renews once by a re-INVITE, before one of them ends it. */
+export const renewedCall = (ender: 'caller' | 'callee') =>
+  talking([
+    ['caller', 'INVITE', TIMER],
+    ['callee', 'INVITE'],
+    [ender, 'BYE'],
+  ]);
 
 const active = [...SUBSCRIPTION, 'Subscription-State: active;expires=60'];
 const over = [...SUBSCRIPTION, 'Subscription-State: terminated;reason=timeout'];
