@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { createAuthority } from '../../edge-agent/src/transport/certificates.fix
 import { startPbx } from '../demo-pbx/pbx.ts';
 import { Phone } from '../demo-pbx/phone.ts';
 import { CALLERS, callerPassword, ECHOES } from '../demo-pbx/users.ts';
-import { Process } from '../netns/process.ts';
+import { Prometheus } from '../interop/prometheus.ts';
 import { missingPeers } from '../setup/peers.ts';
 import { freePort } from './loopback.ts';
 import { sipfleet, startUp, temporary } from './sipfleet.fixture.ts';
@@ -24,67 +24,7 @@ import { sipfleet, startUp, temporary } from './sipfleet.fixture.ts';
  * pushes. Every query of every dashboard must find something.
  */
 
-const RULES = join(import.meta.dirname, '../../dashboards/rules');
 const [A, B] = ['127.0.0.1', '127.0.0.2'];
-
-/** Rules at one-second intervals: theirs are made for years, not for a test. */
-async function copyRules(cwd: string): Promise<void> {
-  await mkdir(join(cwd, 'rules'));
-  for (const name of ['recording.yaml', 'alerts.yaml']) {
-    const text = await readFile(join(RULES, name), 'utf8');
-    await writeFile(join(cwd, 'rules', name), text.replaceAll(/\b(interval|for): \S+/g, '$1: 1s'));
-  }
-}
-
-class Prometheus {
-  readonly url: string;
-  readonly #cwd: string;
-
-  private constructor(cwd: string, port: number) {
-    this.#cwd = cwd;
-    this.url = `http://${A}:${port}`;
-  }
-
-  static async start(cwd: string): Promise<Prometheus> {
-    await copyRules(cwd);
-    const job = (name: string) => ({
-      job_name: name,
-      file_sd_configs: [{ files: [`${name}.json`], refresh_interval: '1s' }],
-    });
-    const config = {
-      global: { scrape_interval: '1s', evaluation_interval: '1s' },
-      rule_files: ['rules/*.yaml'],
-      scrape_configs: [job('agent'), { ...job('control-plane'), authorization: { credentials_file: 'data/token' } }],
-    };
-    await writeFile(join(cwd, 'prometheus.yaml'), stringify(config));
-    const port = await freePort(A);
-    const process = new Process('prometheus', [
-      ...['--config.file', join(cwd, 'prometheus.yaml'), '--storage.tsdb.path', join(cwd, 'tsdb')],
-      ...['--web.listen-address', `${A}:${port}`, '--web.enable-remote-write-receiver'],
-    ]);
-    onTestFinished(() => process.end('SIGTERM', 20_000).then(() => {}));
-    await process.sees(/Server is ready to receive web requests/);
-    return new Prometheus(cwd, port);
-  }
-
-  watch(job: string, target: string): Promise<void> {
-    return writeFile(join(this.#cwd, `${job}.json`), JSON.stringify([{ targets: [target] }]));
-  }
-
-  async get<T>(path: string, parameters: Record<string, string> = {}): Promise<T> {
-    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
-    const body = (await response.json()) as { status: string; error?: string; data: T };
-    expect(body.status, `${JSON.stringify(parameters)}: ${body.error}`).toBe('success');
-    return body.data;
-  }
-
-  /** Series that a query finds at any second of the last minutes. */
-  async series(query: string): Promise<{ metric: Record<string, string>; values: [number, string][] }[]> {
-    const now = Date.now() / 1000;
-    const range = { query, start: String(now - 240), end: String(now), step: '1' };
-    return (await this.get<{ result: never[] }>('query_range', range)).result;
-  }
-}
 
 /** A PBX that answers as told, `undefined`: not at all. */
 async function startScripted(statusFor: (method: string, from: string) => string | undefined): Promise<number> {
@@ -206,7 +146,12 @@ test.skipIf(missingPeers().includes('prometheus'))(
   { timeout: 300_000 },
   async () => {
     const cwd = await temporary();
-    const prometheus = await Prometheus.start(cwd);
+    // Its directory is not there before `up` has run: a credentials file is read with every scrape.
+    const authorization = { credentials_file: join(cwd, 'data/token') };
+    const prometheus = await Prometheus.start({
+      jobs: [{ name: 'agent' }, { name: 'control-plane', more: { authorization } }],
+    });
+    onTestFinished(() => prometheus.close());
     const collector = await startCollector();
     const homer = await startScripted(() => undefined);
     const [good, mute] = await Promise.all([

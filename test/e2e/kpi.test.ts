@@ -1,9 +1,12 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { SipMessage } from '../../edge-agent/src/sip/text-message.ts';
 import { Agent } from '../interop/agent.ts';
+import { cancellingCaller } from '../interop/cancel-scenarios.ts';
+import { Prometheus } from '../interop/prometheus.ts';
 import { callScenario, refusedRegisterScenario, refusedScenario, registerScenario } from '../interop/scenarios.ts';
 import { row, Sipp, target } from '../interop/sipp.ts';
 import { loopback } from '../netns/host.ts';
+import { missingPeers } from '../setup/peers.ts';
 import { Client, canUseLoopback, freePort, request } from './loopback.ts';
 import { type Script, ScriptedUas } from './scripted-uas.ts';
 
@@ -22,17 +25,21 @@ async function startPbx(): Promise<ScriptedUas> {
   const invite: Script = (r, from) => {
     const user = userOf(r);
     if (user === 'silent') return;
-    if (user === 'challenged' && !authenticated(r))
+    if (user === 'challenged407' && !authenticated(r))
       return pbx.reply(r, from, '407 Proxy Authentication Required', { headers: [['Proxy-Authenticate', CHALLENGE]] });
+    if (user === 'challenged401' && !authenticated(r))
+      return pbx.reply(r, from, '401 Unauthorized', { headers: [['WWW-Authenticate', CHALLENGE]] });
     if (/^\d+$/.test(user)) return pbx.reply(r, from, `${user} No`);
     const headers = r.list('record-route').map((route): [string, string] => ['Record-Route', route]);
     pbx.reply(r, from, '100 Trying');
     pbx.reply(r, from, '180 Ringing', { headers });
+    if (user === 'ringing') return;
     pbx.reply(r, from, '200 OK', { sdp: 4000, headers });
   };
   const register: Script = (r, from) => {
     const user = userOf(r);
-    if (user === '403') return pbx.reply(r, from, '403 Forbidden');
+    if (user === 'silent') return;
+    if (/^\d+$/.test(user)) return pbx.reply(r, from, `${user} No`);
     if (!authenticated(r))
       return pbx.reply(r, from, '401 Unauthorized', { headers: [['WWW-Authenticate', CHALLENGE]] });
     pbx.reply(r, from, '200 OK', { headers: [['Contact', `${r.get('contact')};expires=600`]] });
@@ -41,8 +48,51 @@ async function startPbx(): Promise<ScriptedUas> {
   return pbx;
 }
 
+/** Calls by what their callee answers, and that many of each. */
+const REFUSED = { 302: 4, 404: 2, 408: 2, 480: 3, 486: 7, 500: 2, 503: 5, 504: 2, 600: 1, 603: 1 };
+const CALLS = { answered: 20, challenged407: 4, challenged401: 3, held: 2, cancelled: 2, silent: 3 };
+const REFUSED_REGISTER = { 402: 1, 403: 2, 500: 1 };
+const REGISTER = { accepted: 6, silent: 1 };
+const sum = (...counts: number[]): number => counts.reduce((all, n) => all + n, 0);
+const refused = (...codes: (keyof typeof REFUSED)[]): number => sum(...codes.map((code) => REFUSED[code]));
+
+/** RFC 6076 §4, by hand: INVITEs, those answered 200, and so on. */
+const CHALLENGES = CALLS.challenged407 + CALLS.challenged401;
+const INVITES = sum(...Object.values(CALLS), CHALLENGES, ...Object.values(REFUSED));
+const OK = sum(CALLS.answered, CHALLENGES, CALLS.held);
+const EFFECTIVE = OK + refused(480, 486, 600, 603);
+const INEFFECTIVE = refused(408, 500, 503, 504) + CALLS.silent;
+const COMPLETED = OK - CALLS.held;
+const REGISTERS = sum(REGISTER.accepted * 2, REGISTER.silent, ...Object.values(REFUSED_REGISTER));
+const REGISTER_FAILURES = sum(REFUSED_REGISTER[403], REFUSED_REGISTER[500], REGISTER.silent);
+
+/** Recording rules and what they must say, of farm and origin or of the farm. */
+const RATIOS = {
+  'farm_origin:sipfleet_session_establishment:ratio_rate5m': OK / (INVITES - refused(302)),
+  'farm_origin:sipfleet_session_establishment_adjusted:ratio_rate5m': OK / (INVITES - refused(302) - CHALLENGES),
+  'farm_origin:sipfleet_session_effectiveness:ratio_rate5m': EFFECTIVE / (INVITES - refused(302)),
+  'farm_origin:sipfleet_session_effectiveness_adjusted:ratio_rate5m': EFFECTIVE / (INVITES - refused(302) - CHALLENGES),
+  'farm_origin:sipfleet_ineffective_session_attempts:ratio_rate5m': INEFFECTIVE / INVITES,
+  'farm_origin:sipfleet_session_completion:ratio_rate1h': COMPLETED / INVITES,
+  'farm:sipfleet_ineffective_registration_attempts:ratio_rate5m': REGISTER_FAILURES / REGISTERS,
+  'farm:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m':
+    REGISTER_FAILURES / (REGISTERS - REGISTER.accepted),
+  'farm:sipfleet_call_setup_errors:ratio_rate1h': INEFFECTIVE / (INVITES - refused(302) - CHALLENGES),
+  'farm:sipfleet_registration_errors:ratio_rate1h': REGISTER_FAILURES / (REGISTERS - REGISTER.accepted),
+};
+/** Prometheus works with rates: what they have in common leaves rounding errors. */
+const rounded = (ratios: [string, number][]) => Object.fromEntries(ratios.map(([name, n]) => [name, n.toFixed(9)]));
+
+let prometheus: Prometheus;
+const canRun = canUseLoopback && !missingPeers().includes('prometheus');
+beforeAll(async () => {
+  if (canRun) prometheus = await Prometheus.start();
+});
+afterAll(() => prometheus?.close());
+const targets: string[] = [];
+
 // Side by side: each waits for Timer B most of its time.
-describe.skipIf(!canUseLoopback).concurrent.each([
+describe.skipIf(!canRun).concurrent.each([
   { transactions: 'stateful', workers: 1 },
   { transactions: 'stateful', workers: 2 },
   { transactions: 'stateless', workers: 2 },
@@ -50,6 +100,8 @@ describe.skipIf(!canUseLoopback).concurrent.each([
   let pbxs: ScriptedUas[];
   let agent: Agent;
   let service: { address: string; port: number };
+  // One Prometheus watches them all.
+  const farm = `${transactions}${workers}`;
 
   beforeEach(async () => {
     pbxs = [await startPbx(), await startPbx()];
@@ -59,7 +111,7 @@ describe.skipIf(!canUseLoopback).concurrent.each([
       workers,
       farm: {
         kind: 'Farm',
-        name: 'pbx',
+        name: farm,
         sites: ['milan'],
         transactions,
         listeners: [{ transport: 'udp', ...service }],
@@ -88,28 +140,38 @@ describe.skipIf(!canUseLoopback).concurrent.each([
     expect(await sipp.finished()).toMatchObject({ successful: calls, failed: 0 });
   }
 
-  test('every counter of a known mix of traffic is what can be worked out by hand', { timeout: 120_000 }, async () => {
-    const phone = await Client.start(PHONES);
-    // Timers B of two attempts: the longest part of the test, so they begin first.
-    for (let i = 0; i < 3; i++)
-      phone.send(request('INVITE', 'silent', `silent${i}`, { address: PHONES, port: 5060 }), service);
-    await play(callScenario({ challenged: false, holdMs: HOLD_MS }), 20, 'clyde');
-    await play(callScenario({ challenged: true, holdMs: HOLD_MS }), 4, 'challenged');
-    for (const [status, calls] of [
-      [486, 7],
-      [404, 2],
-      [503, 5],
-      [500, 2],
-      [603, 1],
-    ] as const)
-      await play(refusedScenario(status), calls, String(status));
-    await play(registerScenario, 6, '', 'blanche');
-    await play(refusedRegisterScenario(403), 2, '', '403');
+  test('every counter of a known mix of traffic is what can be worked out by hand', { timeout: 120_000 }, async ({
+    expect,
+  }) => {
+    targets.push(agent.admin);
+    await prometheus.watch('agent', ...targets);
+    const counted = async (name: string): Promise<number | undefined> =>
+      (await prometheus.now(`sum(sipfleet_${name}{farm="${farm}"})`))[0]?.value;
+    // It must have seen every counter at its start, or it cannot know by how much they rose.
+    await expect.poll(() => counted('session_requests_total'), { timeout: 60_000 }).toBe(0);
 
-    const of = (name: string, ...labels: string[]) => agent.metric(`sipfleet_${name}`, 'farm="pbx"', ...labels);
+    const phone = await Client.start(PHONES);
+    const at = { address: PHONES, port: 5060 };
+    // Timers B and F of two attempts: the longest part of the test, so they begin first. What is sent twice counts once.
+    for (const _ of ['first', 'retransmission']) {
+      for (let i = 0; i < CALLS.silent; i++) phone.send(request('INVITE', 'silent', `silent${i}`, at), service);
+      phone.send(request('REGISTER', 'silent', 'silent-register', at), service);
+    }
+    await play(callScenario({ challenged: false, holdMs: HOLD_MS }), CALLS.answered, 'clyde');
+    await play(callScenario({ challenged: true, holdMs: HOLD_MS }), CALLS.challenged407, 'challenged407');
+    await play(callScenario({ challenged: 401, holdMs: HOLD_MS }), CALLS.challenged401, 'challenged401');
+    await play(cancellingCaller('487 Request Terminated'), CALLS.cancelled, 'ringing');
+    for (const [status, calls] of Object.entries(REFUSED)) await play(refusedScenario(Number(status)), calls, status);
+    await play(registerScenario, REGISTER.accepted, '', 'blanche');
+    for (const [status, calls] of Object.entries(REFUSED_REGISTER))
+      await play(refusedRegisterScenario(Number(status)), calls, '', status);
+    for (let i = 0; i < CALLS.held; i++) await phone.ask('INVITE', 'clyde', service);
+
+    const of = (name: string, ...labels: string[]) => agent.metric(`sipfleet_${name}`, `farm="${farm}"`, ...labels);
     const client = 'origin="client"';
-    const total = 20 + 8 + 7 + 2 + 5 + 2 + 1 + 3;
-    await expect.poll(() => of('session_requests_total', client), { timeout: 60_000, interval: 1000 }).toBe(total);
+    const silence = transactions === 'stateful' ? '408' : 'none';
+    await expect.poll(() => of('session_requests_total', client), { timeout: 60_000, interval: 1000 }).toBe(INVITES);
+    await expect.poll(() => of('registration_requests_total'), { timeout: 60_000, interval: 1000 }).toBe(REGISTERS);
     const found = {
       challenges: await of('session_challenges_total', client),
       redirects: await of('session_redirects_total', client),
@@ -122,53 +184,67 @@ describe.skipIf(!canUseLoopback).concurrent.each([
       fromBackends: await of('session_requests_total', 'origin="backend"'),
     };
     expect(found).toEqual({
-      challenges: 4,
-      redirects: 0,
-      established: 24,
-      effective: 24 + 7 + 1,
-      // 503, 500, and those that nobody answered.
-      ineffective: 5 + 2 + 3,
-      completed: 24,
+      challenges: CHALLENGES,
+      redirects: refused(302),
+      established: OK,
+      effective: EFFECTIVE,
+      ineffective: INEFFECTIVE,
+      completed: COMPLETED,
       expired: 0,
-      active: 0,
+      active: CALLS.held,
       fromBackends: 0,
     });
-    const code = (status: string) => of('session_results_total', `code="${status}"`, client);
-    const silence = transactions === 'stateful' ? '408' : 'none';
-    for (const [status, calls] of Object.entries({
-      200: 24,
-      407: 4,
-      486: 7,
-      404: 2,
-      503: 5,
-      500: 2,
-      603: 1,
-      [silence]: 3,
-    }))
-      expect([status, await code(status)]).toEqual([status, calls]);
+    const results: Record<string, number> = {
+      ...REFUSED,
+      200: OK,
+      401: CALLS.challenged401,
+      407: CALLS.challenged407,
+      487: CALLS.cancelled,
+    };
+    results[silence] = (results[silence] ?? 0) + CALLS.silent;
+    for (const [status, calls] of Object.entries(results))
+      expect([status, await of('session_results_total', `code="${status}"`, client)]).toEqual([status, calls]);
 
     const registrations = {
-      requests: await of('registration_requests_total'),
       challenges: await of('registration_challenges_total'),
       successes: await of('registration_successes_total'),
       failures: await of('registration_failures_total'),
     };
-    expect(registrations).toEqual({ requests: 6 * 2 + 2, challenges: 6, successes: 6, failures: 2 });
-    // Six registrations, each from the same phone's Contact.
+    expect(registrations).toEqual({
+      challenges: REGISTER.accepted,
+      successes: REGISTER.accepted,
+      failures: REGISTER_FAILURES,
+    });
+    // All of them from the same phone's Contact.
     expect(await of('active_registrations')).toBe(1);
 
     // RRD, SRD, SDD, SDT: how many, and for the one that the phones decide, how long at least.
-    expect(await of('registration_request_delay_seconds_count')).toBe(6);
-    expect(await of('session_request_delay_seconds_count', 'result="success"')).toBe(24);
-    // In stateful mode the 408 is a failure response that the phone gets; without any response there is no delay.
-    const answered = 7 + 2 + 5 + 2 + 1 + (transactions === 'stateful' ? 3 : 0);
-    expect(await of('session_request_delay_seconds_count', 'result="failure"')).toBe(answered);
-    expect(await of('session_disconnect_delay_seconds_count')).toBe(24);
-    expect(await of('session_duration_seconds_count', client)).toBe(24);
-    expect(await of('session_duration_seconds_sum', client)).toBeGreaterThan((24 * (HOLD_MS - 50)) / 1000);
+    expect(await of('registration_request_delay_seconds_count')).toBe(REGISTER.accepted);
+    expect(await of('session_request_delay_seconds_count', 'result="success"')).toBe(OK);
+    // A redirect is neither. In stateful mode the 408 is a failure response that the phone gets; without any response there is no delay.
+    const failures = sum(...Object.values(REFUSED), -refused(302), CALLS.cancelled);
+    const failed = failures + (transactions === 'stateful' ? CALLS.silent : 0);
+    expect(await of('session_request_delay_seconds_count', 'result="failure"')).toBe(failed);
+    expect(await of('session_disconnect_delay_seconds_count')).toBe(COMPLETED);
+    expect(await of('session_duration_seconds_count', client)).toBe(COMPLETED);
+    expect(await of('session_duration_seconds_sum', client)).toBeGreaterThan((COMPLETED * (HOLD_MS - 50)) / 1000);
     expect(await agent.metric('sipfleet_events_lost_total')).toBe(0);
     // Silence is tried elsewhere, as is 503, which is configured by default.
-    expect(await agent.metric('sipfleet_failovers_total')).toBe(transactions === 'stateful' ? 5 + 3 : 0);
+    const failovers = transactions === 'stateful' ? refused(503) + CALLS.silent + REGISTER.silent : 0;
+    expect(await agent.metric('sipfleet_failovers_total')).toBe(failovers);
+
+    // What a real Prometheus makes of it by the recording rules, once it has seen the last of it.
+    const ratios = async () =>
+      rounded(
+        await Promise.all(
+          Object.keys(RATIOS).map(async (name): Promise<[string, number]> => {
+            const series = await prometheus.now(`${name}{farm="${farm}"}`);
+            expect(series.map(({ metric }) => metric.origin ?? 'client')).toEqual(['client']);
+            return [name, series[0]?.value ?? Number.NaN];
+          }),
+        ),
+      );
+    await expect.poll(ratios, { timeout: 30_000, interval: 500 }).toEqual(rounded(Object.entries(RATIOS)));
     phone.close();
   });
 });

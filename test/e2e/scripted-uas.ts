@@ -125,7 +125,10 @@ export class ScriptedUas {
 
   #cancel(request: SipMessage, from: RemoteInfo): void {
     this.reply(request, from, '200 OK');
-    const invite = this.requests.find((r) => r.method === 'INVITE' && r.cseq === request.cseq);
+    const callId = request.get('call-id');
+    const invite = this.requests.find(
+      (r) => r.method === 'INVITE' && r.cseq === request.cseq && r.get('call-id') === callId,
+    );
     if (invite) this.reply(invite, from, '487 Request Terminated');
   }
 }

@@ -105,11 +105,11 @@ const ackOfChallenge = send([
   'CSeq: 1 ACK',
 ]);
 
-/** The seed's call: INVITE, 100, 180, 200, ACK, (hold), BYE, 200. `challenged`: the PBX answers the first INVITE with 407. */
-export function callScenario(options: { challenged: boolean; holdMs?: number }): string {
+/** The seed's call: INVITE, 100, 180, 200, ACK, (hold), BYE, 200. `challenged`: the PBX answers the first INVITE with 407, or with this. */
+export function callScenario(options: { challenged: boolean | 401; holdMs?: number }): string {
   const challenge = `${invite(1, [])}
   <recv response="100" optional="true"/>
-  <recv response="407" auth="true"/>${ackOfChallenge}${invite(2, ['[field1]'])}`;
+  <recv response="${options.challenged === 401 ? 401 : 407}" auth="true"/>${ackOfChallenge}${invite(2, ['[field1]'])}`;
   const sequence = options.challenged ? 2 : 1;
   return scenario(
     'call',
