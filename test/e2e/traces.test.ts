@@ -125,9 +125,35 @@ describe.skipIf(!canUseLoopback)('traces', () => {
   const backendOf = (callId: string): string =>
     `pbx${pbxs.findIndex((p) => p.requests.some((r) => r.method === 'ACK' && r.get('call-id') === callId)) + 1}`;
 
+  /** What was timed of the calls so far, as it was pushed: sound histograms, every exemplar of which is a span that was pushed as well. */
+  async function exemplarsLeadToSpans(): Promise<void> {
+    const timed = { session_request: 2, session_disconnect: 2 };
+    for (const [what, calls] of Object.entries(timed)) {
+      const latest = () => receiver.histograms.findLast((h) => h.name === `sipfleet_${what}_delay_seconds`);
+      await expect.poll(() => latest()?.count, SOON).toBe(calls);
+      const { start, time, counts, bounds, sum, exemplars, attributes } = latest()!;
+      expect(attributes).toMatchObject({ farm: 'pbx', agent: 'edge' });
+      expect(counts.length).toBe(bounds.length + 1);
+      expect(counts.reduce((all, n) => all + n, 0)).toBe(calls);
+      expect(exemplars.length).toBe(counts.filter((n) => n > 0).length);
+      for (const { traceId, spanId, value, time: at } of exemplars) {
+        expect(start > 0n && start <= at && at <= time, `${start} ${at} ${time}`).toBe(true);
+        expect(value > 0 && value <= sum, `${value} of ${sum}`).toBe(true);
+        // The bucket that it stands for has it.
+        expect(counts[bounds.filter((bound) => bound < value).length]).toBeGreaterThan(0);
+        const span = receiver.spans.find((s) => s.traceId === traceId && s.spanId === spanId);
+        expect(['plain@phone', 'moved@phone']).toContain(span?.attributes['sip.call_id']);
+      }
+    }
+  }
+
   test('a plain call, one that failed over, and a check, span by span, with the evidence; metrics lead there', async () => {
     const check = { name: 'line', type: 'register' as const, interval: '4s', timeout: '1s', credentials: 'probe' };
-    const agent = await start({ checks: [check], secrets: { probe: { username: 'probe', password: 'p' } } });
+    const agent = await start({
+      checks: [check],
+      secrets: { probe: { username: 'probe', password: 'p' } },
+      more: ['--otlp-metrics', `${receiver.endpoint}/v1/metrics`, '--push-interval', '1s'],
+    });
     const plain = await call('clyde', 'plain@phone');
     const moved = await call('overloaded', 'moved@phone');
     await hangUp(plain);
@@ -197,6 +223,7 @@ describe.skipIf(!canUseLoopback)('traces', () => {
     expect(probed.attributes).toMatchObject({ 'sip.farm': 'pbx', 'network.transport': 'udp' });
     expect(named(probe, 'register').attributes['sip.response.status_code']).toBe(200);
 
+    await exemplarsLeadToSpans();
     // The log leads there too, for a call that something was wrong with.
     const id = named(attempts, 'call').traceId;
     await agent.process.sees(new RegExp(`"trace_id":"${id}".*"callId":"moved@phone".*"msg":"a call was kept"`));

@@ -3,9 +3,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
-import { trace } from '../../edge-agent/src/telemetry/otlp-definitions.fixture.ts';
+import { metrics, trace } from '../../edge-agent/src/telemetry/otlp-definitions.fixture.ts';
 
 const { ExportTraceServiceRequest } = trace.v1;
+const { ExportMetricsServiceRequest } = metrics.v1;
 
 type Value = {
   stringValue?: string;
@@ -26,6 +27,27 @@ interface RawSpan {
   events?: { name: string; timeUnixNano: string }[];
   links?: { traceId: string; spanId: string }[];
   status?: { code?: number; message?: string };
+}
+interface RawExemplar {
+  traceId?: unknown;
+  spanId?: unknown;
+  asDouble?: number;
+  timeUnixNano: string;
+}
+interface RawPoint {
+  attributes?: { key: string; value: Value }[];
+  startTimeUnixNano?: string;
+  timeUnixNano: string;
+  count: string;
+  sum?: number;
+  bucketCounts: string[];
+  explicitBounds: number[];
+  exemplars?: RawExemplar[];
+}
+interface MetricsRequest {
+  resourceMetrics: {
+    scopeMetrics: { metrics: { name: string; histogram?: { dataPoints: RawPoint[] } }[] }[];
+  }[];
 }
 interface Request {
   resourceSpans: {
@@ -51,15 +73,30 @@ export interface ReceivedSpan {
   error: string | undefined;
 }
 
+/** A point of a histogram as it came. Times in nanoseconds since the epoch; a start of 0: none. */
+export interface ReceivedHistogram {
+  name: string;
+  attributes: Record<string, unknown>;
+  start: bigint;
+  time: bigint;
+  count: number;
+  sum: number;
+  counts: number[];
+  bounds: number[];
+  exemplars: { traceId: string; spanId: string; value: number; time: bigint }[];
+}
+
 /** A span with its children, in the order of their start. */
 export interface SpanTree {
   name: string;
   children: SpanTree[];
 }
 
-/** Takes traces by OTLP/HTTP, as a collector does. */
+/** Takes traces and metrics by OTLP/HTTP, as a collector does. */
 export class OtlpReceiver {
   readonly spans: ReceivedSpan[] = [];
+  /** Every point that ever came. */
+  readonly histograms: ReceivedHistogram[] = [];
   /** What requests are answered with. */
   status = 200;
   /** Headers of the requests. */
@@ -70,7 +107,9 @@ export class OtlpReceiver {
     this.#server = createServer(async (request, response) => {
       const body = await buffer(request);
       this.headers.push(request.headers);
-      if (this.status === 200) this.#take(request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body);
+      const take = (bytes: Uint8Array) =>
+        request.url === '/v1/metrics' ? this.#takeMetrics(bytes) : this.#takeSpans(bytes);
+      if (this.status === 200) take(request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body);
       response.writeHead(this.status, { 'content-type': 'application/x-protobuf' }).end();
     });
   }
@@ -82,8 +121,14 @@ export class OtlpReceiver {
     return receiver;
   }
 
+  /** Where traces go. */
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/v1/traces`;
+    return `${this.endpoint}/v1/traces`;
+  }
+
+  /** What each signal has its path below. */
+  get endpoint(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** Spans of one call, by its Call-ID: all of its trace. */
@@ -97,7 +142,17 @@ export class OtlpReceiver {
     this.#server.closeAllConnections();
   }
 
-  #take(body: Uint8Array): void {
+  #takeMetrics(body: Uint8Array): void {
+    const decoded = ExportMetricsServiceRequest.toObject(ExportMetricsServiceRequest.decode(body), {
+      longs: String,
+      bytes: Array,
+      defaults: true,
+    }) as MetricsRequest;
+    for (const { name, histogram } of decoded.resourceMetrics.flatMap((r) => r.scopeMetrics.flatMap((s) => s.metrics)))
+      for (const point of histogram?.dataPoints ?? []) this.histograms.push(receivedPoint(name, point));
+  }
+
+  #takeSpans(body: Uint8Array): void {
     const decoded = ExportTraceServiceRequest.toObject(ExportTraceServiceRequest.decode(body), {
       longs: String,
       bytes: Array,
@@ -107,8 +162,26 @@ export class OtlpReceiver {
   }
 }
 
+const hex = (bytes: unknown): string => Buffer.from((bytes as number[] | undefined) ?? []).toString('hex');
+
+const receivedPoint = (name: string, point: RawPoint): ReceivedHistogram => ({
+  name,
+  attributes: recordOf(point.attributes),
+  start: BigInt(point.startTimeUnixNano ?? 0),
+  time: BigInt(point.timeUnixNano),
+  count: Number(point.count),
+  sum: point.sum ?? Number.NaN,
+  counts: point.bucketCounts.map(Number),
+  bounds: point.explicitBounds,
+  exemplars: (point.exemplars ?? []).map(({ traceId, spanId, asDouble, timeUnixNano }) => ({
+    traceId: hex(traceId),
+    spanId: hex(spanId),
+    value: asDouble ?? Number.NaN,
+    time: BigInt(timeUnixNano),
+  })),
+});
+
 function received(span: RawSpan, resource: RawSpan['attributes']): ReceivedSpan {
-  const hex = (bytes: unknown): string => Buffer.from((bytes as number[] | undefined) ?? []).toString('hex');
   return {
     traceId: hex(span.traceId),
     spanId: hex(span.spanId),
