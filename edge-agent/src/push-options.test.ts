@@ -1,6 +1,8 @@
 import { Command } from 'commander';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { addPushOptions, type PushFlags, pushOptionsOf } from './push-options.ts';
+import type { RecorderFlags } from './recorder-options.ts';
+import { addTraceOptions, type TraceFlags, traceOptionsOf } from './trace-options.ts';
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -31,6 +33,36 @@ test("OpenTelemetry's variables are understood; the one for metrics wins over th
     url: new URL('https://other/otlp'),
     headers: { authorization: 'Basic abc', 'x-tenant': 'b' },
     gzip: false,
+  });
+});
+
+describe('compression', () => {
+  const [GENERAL, METRICS, TRACES] = ['', 'METRICS_', 'TRACES_'].map((s) => `OTEL_EXPORTER_OTLP_${s}COMPRESSION`);
+  /** What metrics and traces are sent as. */
+  function kinds(environment: Record<string, string>, ...argv: string[]) {
+    const command = addTraceOptions(addPushOptions(new Command('x').exitOverride().configureOutput({ writeErr() {} })));
+    const flags = command.parse(argv, { from: 'user' }).opts<PushFlags & TraceFlags & RecorderFlags>();
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318', ...environment };
+    return [pushOptionsOf(flags, env)?.otlp?.gzip, traceOptionsOf(flags, env)?.gzip].map((on) =>
+      on ? 'gzip' : 'none',
+    );
+  }
+
+  test.each([
+    ['gzip unless told otherwise', {}, [], ['gzip', 'gzip']],
+    ['a variable for all signals', { [GENERAL!]: 'none' }, [], ['none', 'none']],
+    ['one for metrics, not of traces', { [METRICS!]: 'none' }, [], ['none', 'gzip']],
+    ['one for traces, not of metrics', { [TRACES!]: 'none' }, [], ['gzip', 'none']],
+    ["a signal's wins over the one for all", { [GENERAL!]: 'none', [TRACES!]: 'gzip' }, [], ['none', 'gzip']],
+    ['an empty one is none', { [GENERAL!]: 'none', [METRICS!]: '' }, [], ['none', 'none']],
+    ['the option wins over all', { [METRICS!]: 'gzip', [GENERAL!]: 'gzip' }, ['none'], ['none', 'none']],
+  ])('%s', (_, environment, option, expected) => {
+    expect(kinds(environment, ...option.flatMap((kind) => ['--otlp-compression', kind]))).toEqual(expected);
+  });
+
+  test('one that is not known is named', () => {
+    expect(() => kinds({ [TRACES!]: 'zstd' })).toThrow(`${TRACES}: found zstd; allowed: gzip, none`);
+    expect(() => kinds({}, '--otlp-compression', 'zstd')).toThrow(/gzip, none/);
   });
 });
 

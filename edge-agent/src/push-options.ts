@@ -3,11 +3,14 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from './errors.ts';
 import type { PushOptions } from './telemetry/push/pushes.ts';
 
+const COMPRESSIONS = ['gzip', 'none'] as const;
+type Compression = (typeof COMPRESSIONS)[number];
+
 /** What commander makes of the options below. */
 export interface PushFlags {
   otlpMetrics?: URL;
   otlpHeaders?: Record<string, string>;
-  otlpCompression: 'gzip' | 'none';
+  otlpCompression?: Compression;
   remoteWrite?: URL;
   remoteWriteHeaders?: Record<string, string>;
   remoteWriteSigv4?: string;
@@ -34,9 +37,11 @@ export function addPushOptions(command: Command): Command {
         .hideHelp(),
     )
     .addOption(
-      option('--otlp-compression <kind>', 'of pushed metrics and traces', 'OTEL_EXPORTER_OTLP_METRICS_COMPRESSION')
-        .choices(['gzip', 'none'])
-        .default('gzip'),
+      // Not commander's `env`: each signal has a variable of its own.
+      new Option(
+        '--otlp-compression <kind>',
+        'of pushed metrics and traces (default: gzip, env: OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, OTEL_EXPORTER_OTLP_TRACES_COMPRESSION, OTEL_EXPORTER_OTLP_COMPRESSION)',
+      ).choices(COMPRESSIONS),
     )
     .addOption(
       option(
@@ -80,7 +85,7 @@ export function pushOptionsOf(flags: PushFlags, environment: NodeJS.ProcessEnv =
       otlp: {
         url: otlpMetrics,
         headers: { ...generalHeaders(environment), ...flags.otlpHeaders },
-        gzip: flags.otlpCompression === 'gzip',
+        gzip: compressed(flags.otlpCompression, environment, 'METRICS'),
         resource: resource(environment),
       },
     }),
@@ -101,6 +106,21 @@ export function generalEndpoint(
       `OTEL_EXPORTER_OTLP_ENDPOINT: found ${withoutSecrets(base)}; allowed: an http or https URL without user and password`,
     );
   return new URL(url);
+}
+
+/** The option, then the variable of the signal, then the one for all signals (OTLP exporter specification). */
+export function compressed(
+  option: Compression | undefined,
+  environment: NodeJS.ProcessEnv,
+  signal: 'METRICS' | 'TRACES',
+): boolean {
+  const variables = [`OTEL_EXPORTER_OTLP_${signal}_COMPRESSION`, 'OTEL_EXPORTER_OTLP_COMPRESSION'];
+  // An empty one is as good as none, as everywhere in OpenTelemetry.
+  const variable = variables.find((name) => environment[name]);
+  const kind = option ?? (variable && environment[variable]) ?? 'gzip';
+  if (!COMPRESSIONS.includes(kind as Compression))
+    throw new AgentError('USAGE', `${variable}: found ${kind}; allowed: ${COMPRESSIONS.join(', ')}`);
+  return kind === 'gzip';
 }
 
 /** Headers for all signals. */

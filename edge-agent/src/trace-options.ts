@@ -1,6 +1,14 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from './errors.ts';
-import { generalEndpoint, generalHeaders, headers, httpUrl, type PushFlags, resource } from './push-options.ts';
+import {
+  compressed,
+  generalEndpoint,
+  generalHeaders,
+  headers,
+  httpUrl,
+  type PushFlags,
+  resource,
+} from './push-options.ts';
 import type { RecorderFlags } from './recorder-options.ts';
 import type { TracePushOptions } from './telemetry/push/pushes.ts';
 
@@ -48,7 +56,7 @@ export function traceOptionsOf(
   return {
     url,
     headers: { ...generalHeaders(environment), ...otlpTracesHeaders },
-    gzip: otlpCompression === 'gzip',
+    gzip: compressed(otlpCompression, environment, 'TRACES'),
     resource: resource(environment),
     spoolBytes: pushSpool,
     spansPerSecond: traceBudget,
