@@ -1,14 +1,32 @@
 import { type Alert, BACKEND, CALLS, FARM } from './alert.ts';
+import { BURN, burning, CALL_SETUPS, REGISTRATIONS } from './burn-rate.ts';
 
 /** Fewer failures than this at one backend in ten minutes may be a single phone. */
 const SEVERAL = 10;
+
+/**
+ * True of a backend that is bad while others are well. Where more than half of the farm's backends are, it is the farm's matter, if the farm's
+ * own alert (true of `site`, `farm`) tells of it.
+ * @param ratio of each backend; those without requests have none
+ */
+const alone = (ratio: string, bad: string, several: string, farm: string): string =>
+  `${ratio} ${bad} and ${several} unless on (site, farm)` +
+  ` (count by (site, farm) (${ratio} ${bad} and ${several}) > 0.5 * count by (site, farm) (${ratio}) and on (site, farm) (${farm}))`;
+
+const increase = (metric: string, window: string): string =>
+  `sum by (site, farm, backend) (increase(${metric}[${window}]))`;
+
+const FARM_SERVES_NOBODY = 'sum by (site, farm, agent) (sipfleet_backend_state{state=~"up|unknown"}) == 0';
+const FARM_SHORT_CALLS =
+  'sum by (site, farm) (rate(sipfleet_session_duration_seconds_bucket{le="10"}[15m])) / (sum by (site, farm) (rate(sipfleet_session_duration_seconds_count[15m])) > 0) > 0.5' +
+  ' and sum by (site, farm) (increase(sipfleet_session_duration_seconds_count[15m])) > 20';
 
 /** Farms, backends, and what phones get of them. */
 export const BACKENDS: readonly Alert[] = [
   {
     name: 'SipfleetFarmDown',
     severity: 'critical',
-    expr: 'sum by (site, farm, agent) (sipfleet_backend_state{state=~"up|unknown"}) == 0',
+    expr: FARM_SERVES_NOBODY,
     holds: '30s',
     summary: 'No backend of farm {{ $labels.farm }} in {{ $labels.site }} serves, as agent {{ $labels.agent }} sees it',
     dashboard: FARM,
@@ -16,7 +34,8 @@ export const BACKENDS: readonly Alert[] = [
   {
     name: 'SipfleetBackendDown',
     severity: 'warning',
-    expr: 'max by (site, farm, backend) (sipfleet_backend_state{state="down"}) == 1',
+    // For whom all are down, SipfleetFarmDown speaks.
+    expr: `max by (site, farm, backend) (sipfleet_backend_state{state="down"} == 1 unless on (site, farm, agent) (${FARM_SERVES_NOBODY}))`,
     holds: '2m',
     summary: 'Backend {{ $labels.backend }} of farm {{ $labels.farm }} in {{ $labels.site }} is down',
     dashboard: BACKEND,
@@ -50,10 +69,14 @@ export const BACKENDS: readonly Alert[] = [
   {
     name: 'SipfleetBackendRegistrationsFail',
     severity: 'warning',
-    expr:
-      'backend:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m{backend!="none"} >= 0.5' +
-      ` and sum by (site, farm, backend) (increase(sipfleet_registration_failures_total[10m])) > ${SEVERAL}`,
-    holds: '2m',
+    expr: alone(
+      'backend:sipfleet_ineffective_registration_attempts_adjusted:ratio_rate5m{backend!="none"}',
+      '>= 0.5',
+      `${increase('sipfleet_registration_failures_total', '10m')} > ${SEVERAL}`,
+      burning(REGISTRATIONS, BURN[0]),
+    ),
+    // The farm's alert, which needs 7 % of an hour, comes first.
+    holds: '3m',
     summary:
       '{{ $value | humanizePercentage }} of the registrations at {{ $labels.farm }} {{ $labels.backend }} in {{ $labels.site }} fail',
     dashboard: BACKEND,
@@ -61,10 +84,13 @@ export const BACKENDS: readonly Alert[] = [
   {
     name: 'SipfleetBackendCallsFail',
     severity: 'warning',
-    expr:
-      'backend:sipfleet_call_setup_errors:ratio_rate5m{backend!="none"} >= 0.5' +
-      ` and sum by (site, farm, backend) (increase(sipfleet_session_ineffective_total[10m])) > ${SEVERAL}`,
-    holds: '2m',
+    expr: alone(
+      'backend:sipfleet_call_setup_errors:ratio_rate5m{backend!="none"}',
+      '>= 0.5',
+      `${increase('sipfleet_session_ineffective_total', '10m')} > ${SEVERAL}`,
+      burning(CALL_SETUPS, BURN[0]),
+    ),
+    holds: '3m',
     summary:
       '{{ $value | humanizePercentage }} of the call attempts at {{ $labels.farm }} {{ $labels.backend }} in {{ $labels.site }} fail',
     dashboard: BACKEND,
@@ -95,9 +121,12 @@ export const BACKENDS: readonly Alert[] = [
   {
     name: 'SipfleetBackendShortCalls',
     severity: 'warning',
-    expr:
-      'backend:sipfleet_short_sessions:ratio_rate15m > 0.5' +
-      ' and sum by (site, farm, backend) (increase(sipfleet_sessions_completed_total[15m])) > 20',
+    expr: alone(
+      'backend:sipfleet_short_sessions:ratio_rate15m',
+      '> 0.5',
+      `${increase('sipfleet_sessions_completed_total', '15m')} > 20`,
+      FARM_SHORT_CALLS,
+    ),
     holds: '2m',
     summary:
       '{{ $value | humanizePercentage }} of the calls through {{ $labels.farm }} {{ $labels.backend }} in {{ $labels.site }} end within ten seconds: people hang up on what they cannot hear',
@@ -106,9 +135,7 @@ export const BACKENDS: readonly Alert[] = [
   {
     name: 'SipfleetShortCalls',
     severity: 'warning',
-    expr:
-      'sum by (site, farm) (rate(sipfleet_session_duration_seconds_bucket{le="10"}[15m])) / (sum by (site, farm) (rate(sipfleet_session_duration_seconds_count[15m])) > 0) > 0.5' +
-      ' and sum by (site, farm) (increase(sipfleet_session_duration_seconds_count[15m])) > 20',
+    expr: FARM_SHORT_CALLS,
     holds: '5m',
     summary:
       '{{ $value | humanizePercentage }} of the calls of farm {{ $labels.farm }} in {{ $labels.site }} end within ten seconds: people hang up on what they cannot hear',

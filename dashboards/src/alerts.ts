@@ -10,7 +10,8 @@ import {
   SECURITY,
 } from './alert.ts';
 import { BACKENDS } from './alerts-backends.ts';
-import type { RuleGroup, Window } from './recording.ts';
+import { BURN, burning, CALL_SETUPS, type Objective, REGISTRATIONS } from './burn-rate.ts';
+import type { RuleGroup } from './recording.ts';
 
 /** Of the control plane: requests and exchanges over push connections a second; either may not have come yet. */
 const answered = (which: string): string =>
@@ -18,44 +19,24 @@ const answered = (which: string): string =>
     .map((what) => `(sum(rate(sipfleet_control_plane_${what}_total${which}[5m])) or vector(0))`)
     .join(' + ')})`;
 
-/** What may fail of registrations and of calls: 0.5 % in 30 days. */
-export const OBJECTIVE = 0.995;
-/** The error budget is spent this many times as fast as it may be (https://sre.google/workbook/alerting-on-slos/). */
-const BURN: readonly { factor: number; long: Window; short: Window; severity: Alert['severity']; suffix: string }[] = [
-  { factor: 14.4, long: '1h', short: '5m', severity: 'critical', suffix: 'Fast' },
-  { factor: 6, long: '6h', short: '30m', severity: 'critical', suffix: 'Fast' },
-  { factor: 3, long: '1d', short: '2h', severity: 'warning', suffix: 'Slow' },
-  { factor: 1, long: '3d', short: '6h', severity: 'warning', suffix: 'Slow' },
-];
-/** Fewer requests than this in the long window tell nothing: one failure of four is no outage. */
-const ENOUGH = 20;
-
-function burnRate(name: string, errors: string, requests: string, what: string, dashboard: string): AlertRule[] {
-  return BURN.map(({ factor, long, short, severity, suffix }) => {
-    const limit = Number((factor * (1 - OBJECTIVE)).toFixed(6));
-    const over = (window: Window) => `farm:sipfleet_${errors}:ratio_rate${window} > ${limit}`;
-    const enough = `sum by (site, farm) (increase(${requests}[${long}])) > ${ENOUGH}`;
-    const expr = `${over(long)} and ${over(short)} and ${enough}`;
+function burnRate(name: string, objective: Objective, what: string, dashboard: string): AlertRule[] {
+  return BURN.map((burn) => {
+    const { factor, long, severity, suffix } = burn;
     const summary = `{{ $value | humanizePercentage }} of ${what} of farm {{ $labels.farm }} in {{ $labels.site }} failed in ${long}: ${factor} times what its objective allows`;
-    return alert({ name: `${name}${suffix}`, severity, expr, summary, window: long, dashboard });
+    return alert({
+      name: `${name}${suffix}`,
+      severity,
+      expr: burning(objective, burn),
+      summary,
+      window: long,
+      dashboard,
+    });
   });
 }
 
 const objectives: AlertRule[] = [
-  ...burnRate(
-    'SipfleetRegistrationErrors',
-    'registration_errors',
-    'sipfleet_registration_requests_total',
-    'registrations',
-    FARM,
-  ),
-  ...burnRate(
-    'SipfleetCallSetupErrors',
-    'call_setup_errors',
-    'sipfleet_session_requests_total',
-    'call attempts',
-    CALLS,
-  ),
+  ...burnRate('SipfleetRegistrationErrors', REGISTRATIONS, 'registrations', FARM),
+  ...burnRate('SipfleetCallSetupErrors', CALL_SETUPS, 'call attempts', CALLS),
 ];
 
 const agents: Alert[] = [
