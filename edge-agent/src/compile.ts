@@ -1,8 +1,10 @@
 import { Failover, type Farm, parseCidr, parseDuration, type Snapshot } from '@sipfleet/contract';
 import { formerOrders, lagOf } from './balancer/lag.ts';
-import { createNonces, keepNonces } from './balancer/nonces.ts';
+import { createNonces } from './balancer/nonces.ts';
+import { createRecentCalls } from './balancer/recent-calls.ts';
 import { createRecoveries, keepRecoveries } from './balancer/recovery.ts';
 import { backendId, rankCandidates, sameOrder } from './balancer/rendezvous.ts';
+import { createTurns } from './balancer/round-robin.ts';
 import { createSignals } from './balancer/signals.ts';
 import { certificateExpiry, compileStream } from './compile-transport.ts';
 import { AgentError } from './errors.ts';
@@ -97,6 +99,7 @@ function compileFarm(
     recovered: createRecoveries(backends.length),
     sessions: new SharedArrayBuffer(backends.length * Int32Array.BYTES_PER_ELEMENT),
     nonces: createNonces(),
+    turns: strategy === 'hash' ? undefined : { taken: createTurns(), calls: createRecentCalls() },
     signals: createSignals(backends.length),
     traceparent: farm.tracing?.traceparent ?? false,
     cutConnections: farm.health.cutConnections,
@@ -109,7 +112,9 @@ function takeOver(running: FarmPlan, next: FarmPlan, now: number): void {
   next.lag.before = formerOrders(running, next, now);
   next.lag.unknown.until = running.lag.unknown.until;
   keepRecoveries(running, next);
-  next.nonces = keepNonces(running, next);
+  // The same memory: threads that still run the plan before go on writing where the next one reads.
+  next.nonces = running.nonces;
+  if (next.turns) next.turns = running.turns ?? next.turns;
 }
 
 function compileFailover(farm: Farm): FarmPlan['failover'] {

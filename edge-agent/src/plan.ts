@@ -52,6 +52,8 @@ export interface FarmPlan {
   sessions: SharedArrayBuffer;
   /** Which backend made a challenge, see balancer/nonces.ts. */
   nonces: SharedArrayBuffer;
+  /** Whose turn it is (balancer/round-robin.ts) and which backend a call was given (balancer/recent-calls.ts); undefined where a hash decides. */
+  turns: { taken: SharedArrayBuffer; calls: SharedArrayBuffer } | undefined;
   /** What threads tell one another about backends, see balancer/signals.ts. */
   signals: SharedArrayBuffer;
   /** Requests of calls carry `traceparent` towards backends. */

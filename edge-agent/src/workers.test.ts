@@ -45,6 +45,7 @@ const plan = (etag: string, backends = ['a', 'b']): Plan => ({
       recovered: new SharedArrayBuffer(4),
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),
+      turns: undefined,
       signals: createSignals(backends.length),
       traceparent: false,
       cutConnections: true,

@@ -117,6 +117,10 @@ export class Client {
     return new Client(await bound(address));
   }
 
+  get address(): { address: string; port: number } {
+    return this.#socket.address();
+  }
+
   /** Raw bytes, whatever they are. */
   send(bytes: Uint8Array | string, to: { address: string; port: number }): void {
     this.#socket.send(bytes, to.port, to.address);

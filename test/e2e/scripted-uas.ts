@@ -13,7 +13,7 @@ export class ScriptedUas {
   readonly responses: SipMessage[] = [];
   readonly scripts: Record<string, Script>;
   readonly #socket: Socket;
-  readonly #arrivals = new EventEmitter();
+  readonly #arrivals = new EventEmitter().setMaxListeners(0);
 
   private constructor(socket: Socket, scripts: Record<string, Script>) {
     this.#socket = socket;

@@ -30,6 +30,10 @@ export interface SippOptions {
   /** Sends back the audio that comes to its port for it. */
   echoPort?: number;
   deadline?: number;
+  /** Every call from a port, or over a connection, of its own: so they come to different data threads. */
+  socketPerCall?: boolean;
+  /** What comes under the Call-ID of a call that is over is a new call. */
+  reusesCallIds?: boolean;
   /** Milliseconds that it waits for one message, 20,000 if left out. */
   patience?: number;
 }
@@ -95,6 +99,11 @@ export class Sipp {
     return this.#read('errors');
   }
 
+  /** What `<log>` actions of its scenario wrote so far. */
+  get logged(): string {
+    return this.#read('log');
+  }
+
   async end(): Promise<void> {
     await this.process.end('SIGTERM');
     rmSync(this.#directory, { recursive: true, force: true });
@@ -124,7 +133,9 @@ export class Sipp {
         ? ['-inf', file('rows.csv', `SEQUENTIAL\n${options.rows.map((row) => row.join(';')).join('\n')}\n`)]
         : []),
       ...['-i', address, '-p', String(options.port), '-mi', address],
-      ...['-t', options.transport === 'tcp' ? 't1' : 'u1'],
+      ...['-t', `${options.transport === 'tcp' ? 't' : 'u'}${options.socketPerCall ? 'n' : '1'}`],
+      ...(options.reusesCallIds ? ['-deadcall_wait', '0'] : []),
+      ...(options.scenario.includes('<log ') ? ['-trace_logs', '-log_file', join(this.#directory, 'log')] : []),
       ...(options.tolerant ? ['-default_behaviors', 'all,-abortunexp'] : []),
       ...(options.echoPort ? ['-rtp_echo', '-mp', String(options.echoPort)] : []),
       ...['-key', 'domain', options.domain],

@@ -4,31 +4,12 @@ import type { MessageView } from '../sip/message.ts';
 
 /** How many challenges are remembered per farm; a newer one may push out an older one, which then is only challenged again. */
 const SLOTS = 1 << 15;
-/** Check word and backend + 1. */
+/** Check word, and id of the backend + 1. */
 const WIDTH = 2;
 
-/** Shared memory of one farm's {@link Nonces}: the worker that saw the challenge need not be the one that sees the answer. */
+/** Shared memory of one farm's {@link Nonces}, over every plan: the worker that saw the challenge need not be the one that sees the answer. */
 export const createNonces = (): SharedArrayBuffer =>
   new SharedArrayBuffer(SLOTS * WIDTH * Int32Array.BYTES_PER_ELEMENT);
-
-/** The memory of the plan `from` for the plan that replaces it: the same, unless its backends are numbered otherwise. */
-export function keepNonces(
-  from: { nonces: SharedArrayBuffer; backends: readonly { id: number }[] },
-  to: { backends: readonly { id: number }[] },
-): SharedArrayBuffer {
-  const now = from.backends.map((before) => to.backends.findIndex(({ id }) => id === before.id));
-  if (now.every((index, before) => index === before)) return from.nonces;
-  const old = new Int32Array(from.nonces);
-  const memory = createNonces();
-  const table = new Int32Array(memory);
-  for (let at = 0; at < table.length; at += WIDTH) {
-    const index = now[old[at + 1]! - 1] ?? -1;
-    if (index < 0) continue;
-    table[at] = old[at]!;
-    table[at + 1] = index + 1;
-  }
-  return memory;
-}
 
 const WORD = [...'nonce'].map((c) => c.charCodeAt(0));
 /** Where {@link findNonce} found it. */
@@ -36,13 +17,17 @@ const nonce = { slot: 0, check: 0 };
 
 /**
  * Which backend made a challenge. An authenticated retry (RFC 3261 §22) that meets another PBX finds its nonce unknown there and is
- * challenged once more, some phones for ever.
+ * challenged once more, some phones for ever. Backends are kept by id, so that a plan which numbers them otherwise finds them all the same.
  */
 export class Nonces {
   readonly #table: Int32Array;
+  readonly #ids: readonly number[];
+  readonly #indexes: ReadonlyMap<number, number>;
 
-  constructor(memory: SharedArrayBuffer) {
+  constructor(memory: SharedArrayBuffer, backends: readonly { id: number }[]) {
     this.#table = new Int32Array(memory);
+    this.#ids = backends.map(({ id }) => id);
+    this.#indexes = new Map(this.#ids.map((id, i) => [id, i]));
   }
 
   /** Takes note of the challenges of a 401 or 407. */
@@ -52,7 +37,7 @@ export class Nonces {
       if (code !== HEADER.wwwAuthenticate && code !== HEADER.proxyAuthenticate) continue;
       if (!findNonce(response, line)) continue;
       this.#table[nonce.slot * WIDTH] = nonce.check;
-      this.#table[nonce.slot * WIDTH + 1] = backend + 1;
+      this.#table[nonce.slot * WIDTH + 1] = this.#ids[backend]! + 1;
     }
   }
 
@@ -61,7 +46,7 @@ export class Nonces {
     const first = request.first[HEADER.authorization]!;
     const line = first >= 0 ? first : request.first[HEADER.proxyAuthorization]!;
     if (line < 0 || !findNonce(request, line) || this.#table[nonce.slot * WIDTH] !== nonce.check) return -1;
-    return this.#table[nonce.slot * WIDTH + 1]! - 1;
+    return this.#indexes.get(this.#table[nonce.slot * WIDTH + 1]! - 1) ?? -1;
   }
 }
 

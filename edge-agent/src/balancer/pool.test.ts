@@ -3,10 +3,12 @@ import { expect, test } from 'vitest';
 import { type BackendPlan, type FarmPlan, STATE } from '../plan.ts';
 import { TRANSPORT } from '../ports.ts';
 import { finish } from '../sip/hash.ts';
-import { NONE, Pool } from './pool.ts';
+import { METHOD } from '../sip/method.ts';
+import { NOBODY, NONE, Pool } from './pool.ts';
+import { createRecentCalls } from './recent-calls.ts';
 import { createRecoveries } from './recovery.ts';
 import { backendId, rankCandidates } from './rendezvous.ts';
-import { spreadTurn } from './round-robin.ts';
+import { createTurns, spreadTurn } from './round-robin.ts';
 import { createSignals } from './signals.ts';
 
 function farm(
@@ -50,6 +52,7 @@ function farm(
     recovered: createRecoveries(count),
     sessions: new SharedArrayBuffer(4 * count),
     nonces: new SharedArrayBuffer(0),
+    turns: strategy === 'hash' ? undefined : { taken: createTurns(), calls: createRecentCalls() },
     signals: createSignals(count),
     traceparent: false,
     cutConnections: false,
@@ -95,6 +98,32 @@ test('a call is remembered for as long as a transaction can last, and only while
   expect(pool.inTurn(1, 2, 1 - first, 132)).toBe(NONE);
 });
 
+test('all threads and every new plan go on where the turn stands, and know which call went where', () => {
+  const f = farm(3, 'weighted-round-robin', [], { 0: { weight: 3 } });
+  const [one, two] = [new Pool(f), new Pool(f)];
+  const got = [0, 0, 0];
+  for (let i = 0; i < 25; i++) got[(i % 2 ? one : two).inTurn(i * 77, 5, NONE, 100)]!++;
+  const call = one.inTurn(5, 9, NONE, 100);
+  got[call]!++;
+  expect(two.inTurn(5, 9, NONE, 100)).toBe(call);
+  // Numbered otherwise.
+  const next = { ...f, backends: [f.backends[2]!, f.backends[0]!, f.backends[1]!] };
+  const place = [1, 2, 0];
+  const after = new Pool(next);
+  expect(after.inTurn(5, 9, NONE, 100)).toBe(place[call]);
+  for (let i = 26; i < 50; i++) got[place.indexOf(after.inTurn(i * 77, 5, NONE, 100))]!++;
+  expect(got).toEqual([30, 10, 10]);
+});
+
+test('a phone that registers anew every few seconds leaves a backend that drains; a call that it has begun does not', () => {
+  const f = farm(2, 'weighted-round-robin');
+  const pool = new Pool(f);
+  const before = pool.inTurn(1, 2, NONE, 100, NOBODY, METHOD.REGISTER);
+  const drained = new Pool({ ...f, backends: f.backends.map((b, i) => ({ ...b, drain: i === before })) });
+  expect(drained.inTurn(1, 2, NONE, 110, NOBODY, METHOD.INVITE)).toBe(before);
+  expect(drained.inTurn(1, 2, NONE, 110, NOBODY, METHOD.REGISTER)).toBe(1 - before);
+});
+
 test('a lower tier takes over just what is missing: the survivors of the first tier keep what they have', () => {
   const f = farm(4, 'hash', [1, 1, 2, 2]);
   const pool = new Pool(f);
@@ -127,7 +156,7 @@ test('who drains gets nothing new, in turn or by hash, and is still there for a 
     const pool = new Pool(f);
     expect([pool.serves(1), pool.admits(1)]).toEqual([true, false]);
     const picks = Array.from({ length: 300 }, (_, i) =>
-      strategy === 'hash' ? pool.byHash(i * 2654435761, NONE) : pool.inTurn(i * 7, i, NONE, 100, undefined, true),
+      strategy === 'hash' ? pool.byHash(i * 2654435761, NONE) : pool.inTurn(i * 7, i, NONE, 100, NOBODY, METHOD.INVITE),
     );
     expect(new Set(picks)).toEqual(new Set([0, 2]));
     new Uint8Array(f.states).set([STATE.down, STATE.up, STATE.down]);
@@ -165,7 +194,7 @@ test('least sessions for the weight; what was placed lately counts until the num
   let calls = 0;
   const take = (n: number, now: number) => {
     const got = [0, 0, 0];
-    for (let i = 0; i < n; i++) got[pool.inTurn(++calls * 77, 5, NONE, now, undefined, true)]!++;
+    for (let i = 0; i < n; i++) got[pool.inTurn(++calls * 77, 5, NONE, now, NOBODY, METHOD.INVITE)]!++;
     return got;
   };
   sessions.set([50, 10, 100]);
@@ -187,7 +216,7 @@ test('least sessions within the tier that serves: the next one takes over just t
   const pool = new Pool(f);
   new Int32Array(f.sessions).set([500, 500, 0, 0]);
   const take = (n: number, offset: number) =>
-    Array.from({ length: n }, (_, i) => pool.inTurn((i + offset) * 77, 5, NONE, 100, undefined, true));
+    Array.from({ length: n }, (_, i) => pool.inTurn((i + offset) * 77, 5, NONE, 100, NOBODY, METHOD.INVITE));
   expect(new Set(take(20, 0))).toEqual(new Set([0, 1]));
   new Uint8Array(f.states)[0] = STATE.down;
   const after = take(40, 1000);

@@ -1,9 +1,11 @@
 import type { FarmPlan } from '../plan.ts';
 import { STATE } from '../plan.ts';
 import { finish } from '../sip/hash.ts';
+import { METHOD } from '../sip/method.ts';
 import { LeastSessions } from './least-sessions.ts';
+import { RecentCalls } from './recent-calls.ts';
 import { bucketOf, NO_CANDIDATE, RANKS } from './rendezvous.ts';
-import { RecentCalls, Turns } from './round-robin.ts';
+import { Turns } from './round-robin.ts';
 
 /** No backend can serve. */
 export const NONE = -1;
@@ -17,22 +19,22 @@ export const NOBODY: Excluded = { tried: () => false };
 /** The backends of one farm as a data thread chooses among them. One per worker and farm. */
 export class Pool {
   readonly size: number;
+  /** Which backend a call was given lately; undefined where a hash decides. */
+  readonly calls: RecentCalls | undefined;
   readonly #states: Uint8Array;
   readonly #drain: readonly boolean[];
   readonly #candidates: Uint8Array;
-  readonly #turns: Turns;
+  readonly #turns: Turns | undefined;
   readonly #least: LeastSessions | undefined;
-  readonly #calls: RecentCalls | undefined;
 
-  /** `offset` starts the round robin of each worker elsewhere. */
-  constructor(farm: FarmPlan, offset = 0) {
+  constructor(farm: FarmPlan) {
     this.size = farm.backends.length;
     this.#states = new Uint8Array(farm.states);
     this.#drain = farm.backends.map((b) => b.drain);
     this.#candidates = new Uint8Array(farm.candidates);
-    this.#turns = new Turns(farm.backends, offset);
+    this.#turns = farm.turns && new Turns(farm.backends, farm.turns.taken);
     this.#least = farm.strategy === 'least-sessions' ? new LeastSessions(farm) : undefined;
-    this.#calls = farm.strategy === 'hash' ? undefined : new RecentCalls();
+    this.calls = farm.turns && new RecentCalls(farm.turns.calls, farm.backends);
   }
 
   /** Is there for what is its own: `unknown` is until it is proven down. */
@@ -68,8 +70,8 @@ export class Pool {
 
   /**
    * Next backend in turn, or, for what begins a session under `least-sessions`, the one with the fewest. The call's earlier choice is kept as
-   * long as it serves, so that its retransmissions, its ACK, its CANCEL and the authenticated retry of a challenged request meet the same backend.
-   * `low`, `high`: hash of the Call-ID; `now` in seconds.
+   * long as it serves, so that its retransmissions, its ACK, its CANCEL and the authenticated retry of a challenged request meet the same backend;
+   * a phone that registers anew leaves one that drains. `low`, `high`: hash of the Call-ID; `now` in seconds.
    */
   inTurn(
     low: number,
@@ -77,18 +79,19 @@ export class Pool {
     except: number,
     now: number,
     excluded: Excluded = NOBODY,
-    beginsSession = false,
+    method: number = METHOD.OPTIONS,
   ): number {
-    const before = this.#calls!.find(low, high, now);
+    const calls = this.calls!;
     const usable = (b: number) => b !== except && this.serves(b) && !excluded.tried(b);
-    if (before >= 0 && before < this.size && usable(before)) {
-      this.#calls!.keep(low, high, before, now);
+    const fresh = (b: number) => usable(b) && !this.#drain[b];
+    const before = calls.find(low, high, now);
+    if (before >= 0 && (method === METHOD.REGISTER ? fresh(before) : usable(before))) {
+      calls.keep(low, high, before, now);
       return before;
     }
-    const turn = this.#turns.next(usable);
-    const fresh = (b: number) => usable(b) && !this.#drain[b];
-    const pick = turn >= 0 && beginsSession && this.#least ? this.#least.pick(turn, fresh, now) : turn;
-    if (pick !== NONE) this.#calls!.keep(low, high, pick, now);
+    const turn = this.#turns!.next(usable);
+    const pick = turn >= 0 && method === METHOD.INVITE && this.#least ? this.#least.pick(turn, fresh, now) : turn;
+    if (pick !== NONE) calls.keep(low, high, pick, now);
     return pick;
   }
 }

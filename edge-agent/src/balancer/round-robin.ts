@@ -27,24 +27,26 @@ export function spreadTurn(weights: readonly number[]): Uint8Array {
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
-interface Turn {
-  order: Uint8Array;
-  next: number;
-}
+/** One word per tier that a farm can have. */
+const MAX_TIERS = 256;
+
+/** Shared memory of one farm's {@link Turns}: whose turn it is, over all data threads and over every plan. */
+export const createTurns = (): SharedArrayBuffer => new SharedArrayBuffer(MAX_TIERS * Int32Array.BYTES_PER_ELEMENT);
 
 /** Round robin over the tiers of a farm. Who drains has no turn. */
 export class Turns {
-  /** Tiers in order, the first one first. */
-  readonly #tiers: Turn[];
+  /** Tiers in order, the first one first: the backends of one turn. */
+  readonly #tiers: readonly (readonly number[])[];
+  /** Turns taken so far, by tier. */
+  readonly #taken: Int32Array;
 
-  /** `offset`: where the first turn starts. */
-  constructor(backends: readonly Pick<BackendPlan, 'weight' | 'priority' | 'drain'>[], offset: number) {
+  constructor(backends: readonly Pick<BackendPlan, 'weight' | 'priority' | 'drain'>[], memory: SharedArrayBuffer) {
+    this.#taken = new Int32Array(memory);
     const open = backends.flatMap((b, i) => (b.drain ? [] : [i]));
     const tiers = [...new Set(open.map((i) => backends[i]!.priority))].sort((a, b) => a - b);
     this.#tiers = tiers.map((tier) => {
       const members = open.filter((i) => backends[i]!.priority === tier);
-      const turn = spreadTurn(members.map((i) => backends[i]!.weight));
-      return { order: turn.map((m) => members[m]!), next: offset % turn.length };
+      return [...spreadTurn(members.map((i) => backends[i]!.weight))].map((m) => members[m]!);
     });
   }
 
@@ -53,52 +55,24 @@ export class Turns {
    * last one passes it on among its own. −1 where nobody is usable.
    */
   next(usable: (backend: number) => boolean): number {
-    for (const turn of this.#tiers) {
-      const b = advance(turn);
+    for (let t = 0; t < this.#tiers.length; t++) {
+      const b = this.#take(t);
       if (usable(b)) return b;
     }
     for (let t = this.#tiers.length - 1; t >= 0; t--) {
-      const turn = this.#tiers[t]!;
-      for (let i = 0; i < turn.order.length; i++) {
-        const b = advance(turn);
+      const order = this.#tiers[t]!;
+      for (let i = 0; i < order.length; i++) {
+        const b = this.#take(t);
         if (usable(b)) return b;
       }
+      // Other threads took turns meanwhile, so these may all have been the same one's.
+      for (let i = 0; i < order.length; i++) if (usable(order[i]!)) return order[i]!;
     }
     return -1;
   }
-}
 
-function advance(turn: Turn): number {
-  const b = turn.order[turn.next]!;
-  turn.next = (turn.next + 1) % turn.order.length;
-  return b;
-}
-
-/** RFC 3261 Timer B/F, 64 × T1: as long as a transaction can last, its retransmissions, ACK and CANCEL must find the same backend. */
-const REMEMBER_SECONDS = 32;
-const SLOTS = 1 << 16;
-
-/**
- * Which backend a call was given, by a 64-bit hash of its Call-ID. Direct-mapped and bounded: a newer call may push out an older one,
- * which then is only placed again.
- */
-export class RecentCalls {
-  readonly #low = new Int32Array(SLOTS);
-  readonly #high = new Int32Array(SLOTS);
-  readonly #until = new Float64Array(SLOTS);
-  readonly #backend = new Uint8Array(SLOTS);
-
-  /** Index of the backend, -1 where unknown or expired. `now` in seconds. */
-  find(low: number, high: number, now: number): number {
-    const i = low & (SLOTS - 1);
-    return this.#low[i] === low && this.#high[i] === high && this.#until[i]! > now ? this.#backend[i]! : -1;
-  }
-
-  keep(low: number, high: number, backend: number, now: number): void {
-    const i = low & (SLOTS - 1);
-    this.#low[i] = low;
-    this.#high[i] = high;
-    this.#until[i] = now + REMEMBER_SECONDS;
-    this.#backend[i] = backend;
+  #take(tier: number): number {
+    const order = this.#tiers[tier]!;
+    return order[(Atomics.add(this.#taken, tier, 1) >>> 0) % order.length]!;
   }
 }

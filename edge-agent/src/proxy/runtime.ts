@@ -103,7 +103,7 @@ const NAME_OF = Object.fromEntries(Object.entries(TRANSPORT).map(([name, code]) 
 export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
   const runtime: Runtime = { plan, worker, workers, listeners: [], farms: [] };
   for (const farm of plan.farms) {
-    const pool = new Pool(farm, worker * 7919);
+    const pool = new Pool(farm);
     const signals = new Signals(farm.signals);
     runtime.farms.push({
       runtime,
@@ -112,7 +112,7 @@ export function buildRuntime(plan: Plan, worker: number, workers = 1): Runtime {
       pool,
       lag: new Lag(farm, pool),
       sources: new Sources(farm.backends),
-      nonces: new Nonces(farm.nonces),
+      nonces: new Nonces(farm.nonces, farm.backends),
       signals,
       obeyed: obeyedSoFar(signals),
       keys: farm.tokenKeys.map(({ id, key }) => ({ id, key: hashKey(key) })),

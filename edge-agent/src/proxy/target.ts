@@ -22,7 +22,7 @@ export function choose(
   source: number,
   excluded: Excluded = NOBODY,
 ): number {
-  const { message, uri, runtime, output } = ctx;
+  const { message, uri, output } = ctx;
   const { pool, plan, lag, nonces } = incoming.farm;
   const challenger = challengerOf(nonces.find(message), pool, message.method);
   if (challenger !== NONE && challenger !== source && !excluded.tried(challenger)) return challenger;
@@ -35,8 +35,9 @@ export function choose(
     return formerly !== NONE ? formerly : pool.byHash(hash, source, excluded);
   }
   const callId = message.first[HEADER.callId]!;
-  sipHash24(incoming.farm.keys[0]!.key, message.bytes, message.valueStart[callId]!, message.valueEnd[callId]!);
-  return pool.inTurn(digest[0]! ^ runtime.worker, digest[1]!, source, now, excluded, message.method === METHOD.INVITE);
+  sipHash24(pool.calls!.key, message.bytes, message.valueStart[callId]!, message.valueEnd[callId]!);
+  // A PBX that passes a call on as a proxy keeps its Call-ID: what it was given says nothing of what the caller was.
+  return pool.inTurn(digest[0]! ^ (source + 1), digest[1]!, source, now, excluded, message.method);
 }
 
 /** Who challenged, if it can take the answer: a registration that began before its PBX drained is not completed there. */

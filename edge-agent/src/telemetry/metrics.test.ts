@@ -59,6 +59,7 @@ const plan = (...backends: string[]): Plan => ({
       recovered: new SharedArrayBuffer(4),
       sessions: new SharedArrayBuffer(4 * backends.length),
       nonces: new SharedArrayBuffer(0),
+      turns: undefined,
       signals: new SharedArrayBuffer(0),
       traceparent: false,
       cutConnections: false,
