@@ -142,7 +142,10 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('strategies over the wire, %i 
         for (const [i, call] of calls.entries()) {
           await ringing[i]!.sees('CANCEL', (r) => r.get('call-id') === call);
           const repeated = transactions === 'stateless' ? ['INVITE'] : [];
-          expect(seen(call).filter((methods) => methods.length > 0)).toEqual([['INVITE', ...repeated, 'CANCEL']]);
+          const [place, ...others] = seen(call).filter((methods) => methods.length > 0);
+          expect(others).toEqual([]);
+          // The ACK of its 487 may be there or not.
+          expect(place?.filter((method) => method !== 'ACK')).toEqual(['INVITE', ...repeated, 'CANCEL']);
         }
       }
     },
