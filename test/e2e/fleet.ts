@@ -93,10 +93,13 @@ export class Fleet {
     await this.agent.reload(farmOf(`farm${this.#farms}`, this.service, this.pbxs, rest, more));
   }
 
-  /** Sends requests, each from a port of its own, and waits until all are answered. `methods` under one Call-ID each. */
-  async ask(rows: string[][], options: Partial<SippOptions> & { methods?: string[] } = {}): Promise<void> {
-    const { methods = ['MESSAGE'], ...rest } = options;
-    await this.#finished({ scenario: askScenario(...methods), rows, ...rest });
+  /** Sends requests, each row's from a port of its own and under one Call-ID, and waits until all are answered. See {@link askScenario}. */
+  async ask(
+    rows: string[][],
+    options: Partial<SippOptions> & { methods?: string[]; strangers?: boolean } = {},
+  ): Promise<void> {
+    const { methods = ['MESSAGE'], strangers, ...rest } = options;
+    await this.#finished({ scenario: askScenario(methods, strangers), rows, ...rest });
   }
 
   /** Makes calls, each from a port of its own, and waits until all are over. */

@@ -9,9 +9,11 @@ export interface Taken {
   /** `sip:user@domain` */
   from: string;
   to: string;
+  /** Value of X-Tenant, '' where there is none. */
+  tenant: string;
 }
 
-const LOGGED = ['CSeq', 'Call-ID', 'From', 'To'];
+const LOGGED = ['CSeq', 'Call-ID', 'From', 'To', 'X-Tenant'];
 const log = `<action>${LOGGED.map(
   (header, i) => `<ereg regexp=".*" search_in="hdr" header="${header}:" assign_to="${i + 1}"/>`,
 ).join('')}<log message="${LOGGED.map((_, i) => `[$${i + 1}]`).join('|')}"/></action>`;
@@ -37,10 +39,10 @@ export const pbxScenario = scenario(
 export function takenOf(logged: string): Taken[] {
   const taken = new Map<string, Taken>();
   for (const line of logged.split('\n').filter(Boolean)) {
-    const [cseq = '', callId = '', from = '', to = ''] = line.split('|').map((part) => part.trim());
+    const [cseq = '', callId = '', from = '', to = '', tenant = ''] = line.split('|').map((part) => part.trim());
     const method = cseq.split(' ')[1] ?? '';
     const uri = (header: string) => /<([^>]+)>/.exec(header)?.[1] ?? header;
-    taken.set(`${callId} ${cseq}`, { method, callId, from: uri(from), to: uri(to) });
+    taken.set(`${callId} ${cseq}`, { method, callId, from: uri(from), to: uri(to), tenant });
   }
   return [...taken.values()];
 }
@@ -53,14 +55,14 @@ export const askRow = (ask: { from?: string; to?: string; domain?: string; more?
   ask.more ?? 'X-Nothing: here',
 ];
 
-const ask = (method: string, sequence: number, body?: string) =>
+const ask = (method: string, sequence: number, { body, suffix = '' }: { body?: string; suffix?: string } = {}) =>
   send(
     [
-      `${method} sip:[field1]@[field2] SIP/2.0`,
+      `${method} sip:[field1]${suffix}@[field2] SIP/2.0`,
       VIA,
       'Max-Forwards: 70',
-      'From: <sip:[field0]@[field2]>;tag=c[pid]-[call_number]',
-      'To: <sip:[field1]@[field2]>',
+      `From: <sip:[field0]${suffix}@[field2]>;tag=c[pid]-[call_number]`,
+      `To: <sip:[field1]${suffix}@[field2]>`,
       'Call-ID: [call_id]',
       `CSeq: ${sequence} ${method}`,
       'Contact: <sip:[field0]@[local_ip]:[local_port];transport=[transport]>',
@@ -69,9 +71,14 @@ const ask = (method: string, sequence: number, body?: string) =>
     { retransmit: true, ...(body !== undefined && { body }) },
   );
 
-/** Requests outside of any dialog, one after the other under one Call-ID, each answered with 200. */
-export const askScenario = (...methods: string[]): string =>
-  scenario('ask', methods.map((method, i) => `${ask(method, i + 1)}\n  <recv response="200"/>`).join(''));
+/** Requests outside of any dialog, one after the other under one Call-ID, each answered with 200. `strangers`: each from and to others. */
+export const askScenario = (methods: readonly string[], strangers = false): string =>
+  scenario(
+    'ask',
+    methods
+      .map((method, i) => `${ask(method, i + 1, strangers ? { suffix: `-${i}` } : {})}\n  <recv response="200"/>`)
+      .join(''),
+  );
 
 const inDialog = (method: string, sequence: number) =>
   send(
@@ -92,7 +99,7 @@ const inDialog = (method: string, sequence: number) =>
 export const dialScenario = (holdMs = 0): string =>
   scenario(
     'dial',
-    `${ask('INVITE', 1, SDP)}
+    `${ask('INVITE', 1, { body: SDP })}
   <recv response="100" optional="true"/>
   <recv response="200" rrs="true"/>${inDialog('ACK', 1)}
   <pause milliseconds="${holdMs}"/>${inDialog('BYE', 2)}
