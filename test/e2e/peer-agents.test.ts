@@ -1,7 +1,6 @@
 import type { FarmInput } from '@sipfleet/contract';
 import { describe, expect, test } from 'vitest';
 import { PhoneProcess } from '../interop/phone-process.ts';
-import { callScenario } from '../interop/scenarios.ts';
 import { hostPort } from '../netns/host.ts';
 import { between, label, ladder } from '../netns/wire.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
@@ -59,75 +58,5 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('agents with addresses of thei
     await second.up(1);
     bonnie.hangUp();
     await second.over(1);
-  });
-});
-
-const CALLS = 500;
-/** Longer than it takes to set all of them up, on a busy machine too. */
-const HOLD_MS = 30_000;
-const PATIENCE_MS = 90_000;
-
-describe.skipIf(!canUseNamespaces())(`${CALLS} calls up when the agent dies`, () => {
-  const stage = useStage();
-
-  /** Two agents of one farm; the first has the address and carries what comes. */
-  async function setUp() {
-    const s = stage();
-    const { agentB, vip } = s.net;
-    const pbxs = await s.startPbxs();
-    const farm = s.farm({
-      listeners: [...s.farm().listeners, { transport: 'ws', address: vip.ipv4, port: 5080 }],
-    });
-    const a = await s.startAgent({ workers: 1, farm, name: 'edge-a', number: 1 });
-    await s.startAgent({ workers: 1, farm, name: 'edge-b', number: 2, host: agentB });
-    /** The first agent dies with all calls up, and the other gets the address. */
-    const fail = async () => {
-      expect(pbxs.map((pbx) => pbx.count(/in-dialog BYE/))).toEqual([0, 0]);
-      await s.net.agentA.kill();
-      await a.process.exited;
-      await s.net.moveVip(agentB);
-    };
-    return { s, pbxs, fail };
-  }
-
-  const callsOf = (s: Stage, holdMs: number) =>
-    s.sipp('bonnie', s.net.client1, {
-      ...{ port: 5080, scenario: callScenario({ challenged: false, holdMs }), callee: 'clyde' },
-      ...{ calls: CALLS, rate: 50, deadline: 120_000 },
-    });
-
-  test('phones on UDP: every BYE reaches the other phone and is answered', async () => {
-    const { s, pbxs, fail } = await setUp();
-    const home = await s.sippPhone('clyde', s.net.client2, { patience: PATIENCE_MS });
-    const calls = callsOf(s, HOLD_MS);
-    while (home.count(/in-dialog ACK/) < CALLS) await home.sees(/in-dialog ACK/, { from: home.log.length });
-    await fail();
-    expect(await calls.finished()).toMatchObject({ successful: CALLS, failed: 0 });
-    expect(pbxs.reduce((sum, pbx) => sum + pbx.count(/in-dialog BYE/), 0)).toBeGreaterThanOrEqual(CALLS);
-  });
-
-  /** Clyde's phone has all calls up, has lost its connection, and has registered over another one at the other agent. */
-  async function reconnected(transport: 'tcp' | 'ws', holdMs: number) {
-    const { s, fail } = await setUp();
-    const target = hostPort(s.net.vip.ipv4, transport === 'ws' ? 5080 : 5060);
-    const who = { user: 'clyde', password: USERS.clyde, domain: DOMAIN };
-    const clyde = s.keep(await PhoneProcess.start({ host: s.net.client2, transport, target, ...who }));
-    const calls = callsOf(s, holdMs);
-    await clyde.up(CALLS, PATIENCE_MS);
-    await fail();
-    await clyde.lost();
-    await clyde.reconnect();
-    return { clyde, calls };
-  }
-
-  test.each(['tcp', 'ws'] as const)('a phone on %s that reconnected gets every BYE', async (transport) => {
-    const { clyde, calls } = await reconnected(transport, HOLD_MS);
-    expect(await calls.finished()).toMatchObject({ successful: CALLS, failed: 0 });
-    await clyde.over(CALLS);
-  });
-
-  test.each(['tcp', 'ws'] as const)('a phone on %s that reconnected ends every call', async (transport) => {
-    const { clyde } = await reconnected(transport, 3_600_000);
-    expect(await clyde.hangUp()).toBe(CALLS);
   });
 });

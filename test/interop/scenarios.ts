@@ -137,6 +137,17 @@ const answer = (status: string, options: { body?: string; retransmit?: boolean }
     options,
   );
 
+/** A call that the callee ends: INVITE, 100, 180, 200, ACK, until BYE. Stays for who did not hear its 200 and sends the BYE again. */
+export const hungUpOnScenario = scenario(
+  'hung up on',
+  `${invite(1, [])}
+  <recv response="100"/>
+  <recv response="180"/>
+  <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
+  <recv request="BYE"/>${answer('200 OK', {}, false)}
+  <timewait milliseconds="10000"/>`,
+);
+
 /** The callee: INVITE → 180, 200 → ACK → BYE → 200. */
 export const answerScenario = scenario(
   'answer',
