@@ -78,6 +78,13 @@ const invite = (sequence: number, extra: string[]) =>
     { body: SDP, retransmit: true },
   );
 
+const RINGING = `
+  <recv response="100"/>
+  <recv response="180"/>`;
+const MAYBE_RINGING = `
+  <recv response="100" optional="true"/>
+  <recv response="180" optional="true"/>`;
+
 const inDialog = (method: string, sequence: number, retransmit: boolean) =>
   send(
     [
@@ -105,17 +112,18 @@ const ackOfChallenge = send([
   'CSeq: 1 ACK',
 ]);
 
-/** The seed's call: INVITE, 100, 180, 200, ACK, (hold), BYE, 200. `challenged`: the PBX answers the first INVITE with 407, or with this. */
-export function callScenario(options: { challenged: boolean | 401; holdMs?: number }): string {
+/**
+ * The seed's call: INVITE, 100, 180, 200, ACK, (hold), BYE, 200. `challenged`: the PBX answers the first INVITE with 407, or with this. `busy`: the 200 may overtake
+ * what came before it, as among hundreds of calls on a machine that is busy; for a SIPp that is `tolerant`.
+ */
+export function callScenario(options: { challenged: boolean | 401; holdMs?: number; busy?: boolean }): string {
   const challenge = `${invite(1, [])}
   <recv response="100" optional="true"/>
   <recv response="${options.challenged === 401 ? 401 : 407}" auth="true"/>${ackOfChallenge}${invite(2, ['[field1]'])}`;
   const sequence = options.challenged ? 2 : 1;
   return scenario(
     'call',
-    `${options.challenged ? challenge : invite(1, [])}
-  <recv response="100"/>
-  <recv response="180"/>
+    `${options.challenged ? challenge : invite(1, [])}${options.busy ? MAYBE_RINGING : RINGING}
   <recv response="200" rrs="true"/>${inDialog('ACK', sequence, false)}
   <pause milliseconds="${options.holdMs ?? PAUSE_MS}"/>${inDialog('BYE', sequence + 1, true)}
   <recv response="200"/>`,
@@ -137,12 +145,10 @@ const answer = (status: string, options: { body?: string; retransmit?: boolean }
     options,
   );
 
-/** A call that the callee ends: INVITE, 100, 180, 200, ACK, until BYE. Stays for who did not hear its 200 and sends the BYE again. */
+/** A `busy` call that the callee ends: INVITE, 100, 180, 200, ACK, until BYE. Stays for who did not hear its 200 and sends the BYE again. */
 export const hungUpOnScenario = scenario(
   'hung up on',
-  `${invite(1, [])}
-  <recv response="100"/>
-  <recv response="180"/>
+  `${invite(1, [])}${MAYBE_RINGING}
   <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
   <recv request="BYE"/>${answer('200 OK', {}, false)}
   <timewait milliseconds="10000"/>`,
@@ -177,9 +183,7 @@ export const failingScenario = (fault: 'silent' | 'trying' | 'refusing') =>
 /** The seed's call on a network that loses, doubles and reorders: provisional responses and ACKs may not come, or late. */
 export const lossyCallScenario = scenario(
   'lossy call',
-  `${invite(1, [])}
-  <recv response="100" optional="true"/>
-  <recv response="180" optional="true"/>
+  `${invite(1, [])}${MAYBE_RINGING}
   <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
   <pause milliseconds="1000"/>${inDialog('BYE', 2, true)}
   <recv response="200"/>
