@@ -101,6 +101,24 @@ export class Prometheus {
     return result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
   }
 
+  /** Exemplars of the last minutes; needs `--enable-feature=exemplar-storage`. */
+  async exemplars(query: string): Promise<{ labels: Record<string, string>; value: string }[]> {
+    const now = Date.now() / 1000;
+    const range = { query, start: String(now - 240), end: String(now + 1) };
+    const series = await this.get<{ exemplars: { labels: Record<string, string>; value: string }[] }[]>(
+      'query_exemplars',
+      range,
+    );
+    return series.flatMap(({ exemplars }) => exemplars);
+  }
+
+  /** Every sample of the last minutes, as stored: seconds and value. */
+  async stored(selector: string): Promise<{ at: number; value: number }[]> {
+    const query = { query: `${selector}[10m]` };
+    const { result } = await this.get<{ result: RangeSeries[] }>('query', query);
+    return result.flatMap(({ values }) => values.map(([at, value]) => ({ at, value: Number(value) })));
+  }
+
   /** Ends it and takes its files away. Safe to call twice. */
   async close(): Promise<void> {
     await this.stop();
