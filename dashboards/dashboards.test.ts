@@ -300,7 +300,11 @@ test('every alert has a runbook that names it and a dashboard that exists; every
 
 test('provisioning files name the folders and the data sources that dashboards ask for', () => {
   const read = (path: string) => parse(readFileSync(join(ROOT, 'infra/observability', path), 'utf8'));
-  const sources = read('grafana/provisioning/datasources/sipfleet.yaml').datasources as { type: string }[];
+  const sources = read('grafana/provisioning/datasources/sipfleet.yaml').datasources as {
+    type: string;
+    uid: string;
+    jsonData?: { exemplarTraceIdDestinations: { name: string; datasourceUid: string }[] };
+  }[];
   expect(sources.map(({ type }) => type).toSorted()).toEqual(['prometheus', 'tempo']);
   const [provider] = read('grafana/provisioning/dashboards/sipfleet.yaml').providers;
   const compose = read('compose.yaml');
@@ -308,6 +312,13 @@ test('provisioning files name the folders and the data sources that dashboards a
   expect(mounts).toContain(`../../dashboards/grafana:${provider.options.path}:ro`);
   for (const { image } of Object.values<{ image: string }>(compose.services))
     expect(image).toMatch(/:v?\d+\.\d+\.\d+$/);
+  // A click on an exemplar leads to its trace: Prometheus keeps them, and Grafana knows by which label, and where.
+  expect(compose.services.prometheus.command).toContain('--enable-feature=exemplar-storage');
+  const of = (type: string) => sources.find((source) => source.type === type);
+  expect(of('prometheus')?.jsonData?.exemplarTraceIdDestinations).toEqual([
+    { name: 'trace_id', datasourceUid: of('tempo')?.uid },
+  ]);
+  expect(read('prometheus.yaml').storage.tsdb.out_of_order_time_window).toMatch(/^\d+h$/);
 });
 
 test('every panel that docs/troubleshooting.md sends somebody to is there, and so is the dashboard', () => {

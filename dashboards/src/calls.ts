@@ -164,7 +164,7 @@ export const calls: Page = {
         series({
           title: 'SRD: time to ring, calls that were answered',
           description:
-            'Session Request Delay, post-dial delay: INVITE to the first sign of progress. The dots are traces: click one. Where metrics are scraped there are none: exemplars come with pushed ones (OTLP).',
+            'Session Request Delay, post-dial delay: INVITE to the first sign of progress. The dots are traces of kept calls: click one. None at all: Prometheus runs without --enable-feature=exemplar-storage.',
           width: 12,
           unit: 's',
           exemplars: true,

@@ -1,8 +1,10 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { SipMessage, uriOf } from '../../edge-agent/src/sip/text-message.ts';
 import { Agent, type AgentOptions } from '../interop/agent.ts';
 import { OtlpReceiver, type ReceivedSpan, treesOf, treeText } from '../interop/otlp-receiver.ts';
+import { Prometheus } from '../interop/prometheus.ts';
 import { loopback } from '../netns/host.ts';
+import { missingPeers } from '../setup/peers.ts';
 import { canUseLoopback, freePort } from './loopback.ts';
 import { ScriptedUas } from './scripted-uas.ts';
 
@@ -230,6 +232,35 @@ describe.skipIf(!canUseLoopback)('traces', () => {
     expect(await agent.metric('sipfleet_trace_spans_total')).toBeGreaterThan(9);
     expect(await agent.metric('sipfleet_trace_spans_dropped_total')).toBe(0);
   });
+
+  test.skipIf(missingPeers().includes('prometheus'))(
+    'a Prometheus that scrapes, and one that is written to, has exemplars that lead to the spans of a call',
+    async () => {
+      const prometheus = await Prometheus.start({ args: ['--enable-feature=exemplar-storage'] });
+      onTestFinished(() => prometheus.close());
+      const write = ['--remote-write', `${prometheus.url}/api/v1/write`, '--push-interval', '1s'];
+      const agent = await start({ more: write });
+      await prometheus.watch('agent', agent.admin);
+      await hangUp(await call('clyde', 'exemplary@phone'));
+      await expect.poll(() => receiver.trace('exemplary@phone').length, SOON).toBeGreaterThan(0);
+
+      const job = async (name: string) => {
+        const query = `sipfleet_session_request_delay_seconds_bucket{job="${name}",farm="pbx",result="success"}`;
+        const found = await prometheus.exemplars(query);
+        return found.map(({ labels }) => labels);
+      };
+      const { traceId } = named(receiver.trace('exemplary@phone'), 'call');
+      const spanId = expect.toSatisfy((id) => receiver.trace('exemplary@phone').some((span) => span.spanId === id));
+      for (const name of ['agent', 'sipfleet-agent'])
+        await expect.poll(() => job(name), SOON).toEqual([{ trace_id: traceId, span_id: spanId }]);
+      // What is scraped and what is pushed have the same names and labels.
+      const series = await prometheus.now('count by (__name__) ({__name__=~"sipfleet_.+",agent="edge"})');
+      const once = await prometheus.now('count by (__name__) ({__name__=~"sipfleet_.+",job="agent"})');
+      expect(series.map(({ metric, value }) => [metric.__name__, value / 2])).toEqual(
+        once.map(({ metric, value }) => [metric.__name__, value]),
+      );
+    },
+  );
 
   test('a call that moved to another agent is one trace', async () => {
     const first = await start({ name: 'edge-a', number: 1 });

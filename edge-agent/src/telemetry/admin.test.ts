@@ -10,7 +10,7 @@ const STATUS: AgentStatus = {
   link: null,
 };
 const source = (notReady?: string): AdminSource => ({
-  metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', render: async () => 'a 1\n' },
+  metrics: { render: async (accept) => ({ contentType: `text/plain; of=${accept}`, text: 'a 1\n' }) },
   notReady: () => notReady,
   status: () => STATUS,
   calls: {
@@ -41,8 +41,9 @@ test('/ready is 503 with the reason until it is 200; /healthz is 200 all along',
 
 test('/metrics carries the content type that scrapers negotiate by, /v1/status is JSON, nothing can be written', async () => {
   const app = createAdmin(source());
-  const metrics = await app.request('/metrics');
-  expect(metrics.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  expect((await app.request('/metrics')).headers.get('content-type')).toBe('text/plain; of=');
+  const metrics = await app.request('/metrics', { headers: { accept: 'application/openmetrics-text' } });
+  expect(metrics.headers.get('content-type')).toBe('text/plain; of=application/openmetrics-text');
   expect(await metrics.text()).toBe('a 1\n');
   expect(await (await app.request('/v1/status')).json()).toEqual(STATUS);
   for (const method of ['POST', 'PUT', 'DELETE'])

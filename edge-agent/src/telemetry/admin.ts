@@ -3,10 +3,12 @@ import type { AddressInfo } from 'node:net';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
 import { addCallRoutes, type CallSource } from './admin-calls.ts';
+import type { Exposition } from './exposition.ts';
 
 /** What the local HTTP shows. All of it is read when asked for. */
 export interface AdminSource {
-  metrics: { readonly contentType: string; render(): Promise<string> };
+  /** `accept`: the header of that name, empty if there is none. */
+  metrics: { render(accept: string): Promise<Exposition> };
   /** Undefined once a plan is committed on all data threads; else why not. */
   notReady(): string | undefined;
   calls: CallSource;
@@ -47,9 +49,10 @@ export function createAdmin(source: AdminSource): Hono {
     const reason = source.notReady();
     return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503);
   });
-  app.get('/metrics', async (c) =>
-    c.text(await source.metrics.render(), 200, { 'content-type': source.metrics.contentType }),
-  );
+  app.get('/metrics', async (c) => {
+    const { text, contentType } = await source.metrics.render(c.req.header('accept') ?? '');
+    return c.text(text, 200, { 'content-type': contentType });
+  });
   app.get('/v1/status', (c) => c.json(source.status()));
   addCallRoutes(app, source.calls);
   return app;

@@ -115,7 +115,7 @@ function metricsOf(more: Partial<MetricsSource> = {}, identity?: Identity): Agen
 
 /** `name{labels}` → value. */
 async function scrape(metrics: AgentMetrics): Promise<Map<string, number>> {
-  const lines = (await metrics.render()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  const lines = (await metrics.render()).text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   return new Map(
     lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
   );
@@ -321,7 +321,7 @@ test('registrations by final status and backend, within a budget', async () => {
   expect(results.at(-1)).toEqual([key('_other'), 8 * 2 + 1]);
 });
 
-test('a timed call that is kept leaves its trace with its bucket, for pushes; a scrape shows the plain histogram', async () => {
+test('a timed call that is kept leaves its trace with its bucket, for pushes and OpenMetrics; else a scrape shows the plain histogram', async () => {
   const farm = farmCalls('a');
   const metrics = metricsOf({ calls: () => ({ farms: [farm], eventsLost: 0 }) });
   const trace = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8) };
@@ -337,7 +337,18 @@ test('a timed call that is kept leaves its trace with its bucket, for pushes; a 
     [2, 0.1 + 0.7, [[0.7, { trace_id: trace.traceId, span_id: trace.spanId }]]],
     [1, 40, []],
   ]);
-  const scraped = await metrics.render();
+  const { text: openMetrics, contentType } = await metrics.render(
+    'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
+  );
+  expect(contentType).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
+  const exemplars = openMetrics.split('\n').filter((line) => line.includes(' # {'));
+  expect(exemplars).toEqual([
+    expect.stringMatching(
+      /^sipfleet_session_request_delay_seconds_bucket\{.*result="success".*le="1".*\} 2 # \{trace_id="(ab){16}",span_id="(cd){8}"\} 0\.7 \d+(\.\d+)?$/,
+    ),
+  ]);
+  const { text: scraped, contentType: plain } = await metrics.render('text/plain;version=0.0.4');
+  expect(plain).toBe('text/plain; version=0.0.4; charset=utf-8');
   expect(scraped).not.toContain(trace.traceId);
   const buckets = [...scraped.matchAll(/^sipfleet_session_request_delay_seconds_bucket\{(.*)\} (\d+)$/gm)];
   const success = buckets.filter(([, labels]) => labels?.includes('result="success"'));
@@ -415,4 +426,26 @@ test('a push reads what a scrape shows, and both name the agent and its site on 
   const ours = (keys: Iterable<string>) => new Set([...keys].filter((key) => key.startsWith('sipfleet_')));
   const names = [...scraped.keys()].map((key) => key.replace(/\{.*/, '').replace(/_(bucket|sum|count)$/, ''));
   expect(ours([...pushed.keys()].map((key) => key.split(' ')[0] as string))).toEqual(ours(names));
+});
+
+test('OpenMetrics says the same as the plain text, whichever is asked for first', async () => {
+  const metrics = metricsOf(
+    { calls: () => ({ farms: [farmCalls('a')], eventsLost: 3 }) },
+    { agent: 'edge', site: 'milan' },
+  );
+  const samples = async (accept: string): Promise<string[]> =>
+    (await metrics.render(accept)).text
+      .split('\n')
+      // What the process itself is doing changes from one to the next.
+      .filter((line) => line.startsWith('sipfleet_'))
+      .map((line) => line.replace(/ # .*/, ''));
+  const first = await samples('application/openmetrics-text');
+  expect(first.length).toBeGreaterThan(50);
+  expect(await samples('text/plain')).toEqual(first);
+  expect(await samples('application/openmetrics-text')).toEqual(first);
+  const { text } = await metrics.render('application/openmetrics-text');
+  expect(text.endsWith('\n# EOF\n')).toBe(true);
+  expect(text).toContain(
+    '# TYPE sipfleet_events_lost counter\nsipfleet_events_lost_total{agent="edge",site="milan"} 3\n',
+  );
 });

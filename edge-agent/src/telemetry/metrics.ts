@@ -6,6 +6,7 @@ import type { FarmCalls } from './calls/farms.ts';
 import { CATALOGUE, type MetricEntry } from './catalogue.ts';
 import { DelayMetric } from './delay-metric.ts';
 import { fillHep, fillPushes, fillTraces } from './delivery-metrics.ts';
+import { type Exposition, expositionOf } from './exposition.ts';
 import type { HepView } from './hep/hep.ts';
 import type { ExporterView } from './push/exporter.ts';
 import { type Family, familyOf, type GatheredMetric } from './push/family.ts';
@@ -107,13 +108,13 @@ const labelsOf = (identity: Identity | undefined): Labels =>
  * control thread do nothing for metrics in between; only health check results are handed in as they happen.
  */
 export class AgentMetrics {
-  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #registry = new Registry();
   readonly #source: MetricsSource;
   readonly #build: Build;
   readonly #identity: Labels;
   readonly #checks: Counts = new Map();
   readonly #checkFailures: Counts = new Map();
+  readonly #expose: (accept: string) => Promise<Exposition>;
 
   constructor(source: MetricsSource, build: Build, identity?: Identity) {
     this.#source = source;
@@ -126,6 +127,7 @@ export class AgentMetrics {
     const own = new Set(delays.map(({ name }) => name));
     for (const entry of Object.values<MetricEntry>(CATALOGUE)) if (!own.has(entry.name)) this.#register(entry);
     collectDefaultMetrics({ register: this.#registry });
+    this.#expose = expositionOf(this.#registry, this.#identity);
   }
 
   /** Counts one finished probe. */
@@ -142,11 +144,10 @@ export class AgentMetrics {
     }
   }
 
-  /** The text that a scrape is answered with. */
-  render(): Promise<string> {
+  /** What a scrape is answered with; OpenMetrics, with exemplars, for who accepts it. */
+  render(accept = ''): Promise<Exposition> {
     for (const collect of this.#collectors()) collect();
-    // prom-client takes the values of all metrics before it first awaits, so two scrapes at once do not mix.
-    return this.#registry.metrics();
+    return this.#expose(accept);
   }
 
   /**
