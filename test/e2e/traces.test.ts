@@ -1,3 +1,4 @@
+import type { FarmInput } from '@sipfleet/contract';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { SipMessage, uriOf } from '../../edge-agent/src/sip/text-message.ts';
 import { Agent, type AgentOptions } from '../interop/agent.ts';
@@ -49,9 +50,7 @@ describe.skipIf(!canUseLoopback)('traces', () => {
     receiver.close();
   });
 
-  async function start(
-    options: Partial<AgentOptions> & { checks?: AgentOptions['farm']['checks'] } = {},
-  ): Promise<Agent> {
+  async function start(options: Partial<AgentOptions> & { checks?: FarmInput['checks'] } = {}): Promise<Agent> {
     const { checks = [], more = [], ...rest } = options;
     const agent = await Agent.start({
       host: loopback(AGENT),

@@ -8,16 +8,17 @@ import { type Process, started } from '../netns/process.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'edge-agent', 'src', 'main.ts');
 
-/** Signs the tokens of every test farm: all agents of a farm share its keys. */
-const TOKEN_KEY = { id: 1, key: '00112233445566778899aabbccddeeff' };
+/** Signs the tokens of every test farm, all agents of a farm sharing its keys. Of several farms each has a key of its own, by its place. */
+const tokenKey = (place: number) => ({ id: 1, key: `${String(place).padStart(2, '0')}112233445566778899aabbccddeeff` });
 
-/** A farm as the control plane would hand it to an agent. */
-export function snapshotOf(farm: FarmInput, generation = 1): Snapshot {
+/** A farm, or several, as the control plane would hand them to an agent. */
+export function snapshotOf(farms: FarmInput | readonly FarmInput[], generation = 1): Snapshot {
+  const all = [farms].flat() as FarmInput[];
   return Snapshot.parse({
     format: 1,
-    site: farm.sites[0],
+    site: all[0]?.sites[0],
     generation,
-    farms: [{ spec: Farm.parse(farm), revision: generation, tokenKeys: [TOKEN_KEY] }],
+    farms: all.map((farm, i) => ({ spec: Farm.parse(farm), revision: generation, tokenKeys: [tokenKey(i)] })),
   });
 }
 
@@ -35,8 +36,8 @@ interface Common {
 
 /** Run from a snapshot file. */
 export interface AgentOptions extends Common {
-  farm: FarmInput;
-  /** Values of the Secrets that the farm names. */
+  farm: FarmInput | readonly FarmInput[];
+  /** Values of the Secrets that it names. */
   secrets?: SecretValues;
   /** Names it inside tokens; left out: made from its name. */
   number?: number;
@@ -119,12 +120,9 @@ export class Agent {
     return this.#host.spawn(process.execPath, ['-e', script]).succeeds();
   }
 
-  /** The sum of a metric's series whose labels contain all of `labels`, `farm="pbx"` and the like. */
+  /** {@link sumOf} of its `/metrics`. */
   async metric(name: string, ...labels: string[]): Promise<number> {
-    const lines = (await this.get('/metrics')).split('\n').filter((line) => new RegExp(`^${name}[ {]`).test(line));
-    return lines
-      .filter((line) => labels.every((label) => line.includes(label)))
-      .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+    return sumOf(await this.get('/metrics'), name, ...labels);
   }
 
   /** Ends it. Safe to call twice. */
@@ -156,10 +154,19 @@ export class Agent {
   }
 
   /** What the agent reads on SIGHUP. */
-  writeFiles(farm: FarmInput, secrets?: SecretValues): void {
+  writeFiles(farm: AgentOptions['farm'], secrets?: SecretValues): void {
     if (secrets) writeFileSync(this.#secretsFile, JSON.stringify(secrets), { mode: 0o600 });
     writeFileSync(this.#snapshotFile, JSON.stringify(snapshotOf(farm, this.#generation)));
   }
+}
+
+/** The sum of a metric's series whose labels contain all of `labels`, `farm="pbx"` and the like. */
+export function sumOf(metrics: string, name: string, ...labels: string[]): number {
+  return metrics
+    .split('\n')
+    .filter((line) => new RegExp(`^${name}[ {]`).test(line))
+    .filter((line) => labels.every((label) => line.includes(label)))
+    .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
 
 const fromControlPlane = ({ controlPlane, joinToken, data }: JoinedAgentOptions): string[] => [
