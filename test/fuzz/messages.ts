@@ -88,6 +88,16 @@ function rewritten(): string[] {
 /** A STUN Binding request, by which a phone keeps its flow open (RFC 5626 §4.4.2). */
 export const STUN = '\0\x01\0\0\x21\x12\xa4\x42' + 'transaction1';
 
+/** What a load balancer in front of us says first, both versions. */
+export const PROXY_HEADERS = [
+  'PROXY TCP4 198.51.100.7 192.0.2.1 40000 5061\r\n',
+  'PROXY TCP6 2001:db8::1 2001:db8::2 40000 5061\r\n',
+  'PROXY UNKNOWN whatever\r\n',
+  '\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc6\x33\x64\x07\xc0\0\x02\x01\x9c\x40\x13\xc5',
+  `\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24\x20\x01\x0d\xb8${'\0'.repeat(28)}\x9c\x40\x13\xc5`,
+  '\r\n\r\n\0\r\nQUIT\n\x20\0\0\0',
+];
+
 /** What is mutated, Latin-1: the corpus of the RFCs, and what phones and PBXs say all day. */
 export function messages(): string[] {
   const corpus = CORPUS.map(({ file }) => Buffer.from(readMessage(file)).toString('latin1'));

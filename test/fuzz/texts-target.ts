@@ -5,19 +5,12 @@ import { parseChallenges, parseCredentials } from '../../edge-agent/src/sip/dige
 import { MAX_HEADERS } from '../../edge-agent/src/sip/message.ts';
 import { parameter, responseTarget, SipMessage, splitList, uriOf } from '../../edge-agent/src/sip/text-message.ts';
 import { readProxyHeader } from '../../edge-agent/src/transport/proxy-protocol.ts';
+import { PROXY_HEADERS } from './messages.ts';
 import { mutate } from './mutate.ts';
 import { Finding, type Target } from './target.ts';
 
 const latin1 = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 
-/** What a load balancer in front of us says first, both versions. */
-const PROXY_HEADERS = [
-  'PROXY TCP4 198.51.100.7 192.0.2.1 40000 5061\r\n',
-  'PROXY TCP6 2001:db8::1 2001:db8::2 40000 5061\r\n',
-  'PROXY UNKNOWN whatever\r\n',
-  '\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc6\x33\x64\x07\xc0\0\x02\x01\x9c\x40\x13\xc5',
-  '\r\n\r\n\0\r\nQUIT\n\x20\0\0\0',
-];
 const RTP = '\x80\x00\x00\x01\0\0\0\xa0\0\0\0\x07' + '\xff'.repeat(160);
 
 /** A message as the control thread reads it: written out again it is the same one. */

@@ -1,124 +1,182 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
-import { bound, Client, EchoPbx, freePort } from '../e2e/loopback.ts';
-import { Agent } from '../interop/agent.ts';
+import type { Socket } from 'node:dgram';
+import type { AddressInfo } from 'node:net';
+import { createAuthority } from '../../edge-agent/src/transport/certificates.fixture.ts';
+import { bound, Client, freePort } from '../e2e/loopback.ts';
+import { Agent, sumOf } from '../interop/agent.ts';
 import { loopback } from '../netns/host.ts';
+import { OpenCalls } from './calls.ts';
+import { play, STREAMS, type StreamName, scriptFor } from './connections.ts';
 import { mutate } from './mutate.ts';
-import type { Random } from './random.ts';
+import { Random } from './random.ts';
 
 const AGENT = '127.0.0.1';
-const PBX = '127.0.1.1';
+/** A request that one of them leaves unanswered goes to the next. */
+const PBXS = ['127.0.1.1', '127.0.1.2'];
+const TCP_PBX = '127.0.1.3';
 const PHONE = '127.0.2.1';
+const CALLING_PHONE = '127.0.2.2';
 
-/** Messages between two questions whether the agent is still there. */
+/** Messages between two questions whether the agent is still there, and calls that are open meanwhile. */
 const BATCH = 100;
-/** Every so many messages over a connection of their own. */
-const STREAM_EACH = 5;
-/** A connection on which the agent waits for the rest is given up after this. */
-const PATIENCE_MS = 300;
-/** What the process may grow by after the first batches: its heap, and transactions that wait for answers that never come. */
+const CALLS = 20;
+/** By what way each of so many messages comes: over UDP as a phone, or as a PBX's machine, or over a connection of its own. */
+const WAYS: readonly ('phone' | 'pbx' | StreamName)[] = [
+  ...Array<'phone'>(9).fill('phone'),
+  ...Array<'pbx'>(3).fill('pbx'),
+  ...(['tcp', 'tls', 'ws', 'ws'] as const),
+  ...(['wss', 'proxied tcp', 'proxied tcp', 'proxied tls'] as const),
+];
+/** What the process may grow by after the first batches: its heap. */
 const MAY_GROW_BYTES = 96_000_000;
 const WARM_UP_BATCHES = 4;
+/** And by each message, until those of the beginning are long forgotten: transactions live for 32 s, and what is recorded of odd calls has its bound. */
+const KEPT_BYTES = 8_000;
+const FILLING_MS = 120_000;
 
-const startAgent = (service: { address: string; port: number }, pbxPort: number, workers: number): Promise<Agent> =>
-  Agent.start({
+type Ports = Record<StreamName | 'udp', number>;
+
+function startAgent(ports: Ports, pbxs: readonly Socket[], tcpPbx: AddressInfo, workers: number): Promise<Agent> {
+  const listener = (name: StreamName | 'udp') => {
+    const transport = name.replace('proxied ', '') as 'udp' | 'tcp' | 'tls' | 'ws' | 'wss';
+    return {
+      ...{ transport, address: AGENT, port: ports[name] },
+      ...(/tls|wss/.test(name) && { certificate: 'shown' }),
+      ...(name.startsWith('proxied') && { proxyProtocol: { from: ['127.0.0.0/8'] } }),
+    };
+  };
+  return Agent.start({
     host: loopback(AGENT),
     workers,
+    secrets: { shown: { ...createAuthority().issue(AGENT) } },
     farm: {
       kind: 'Farm',
       name: 'pbx',
       sites: ['milan'],
-      listeners: (['udp', 'tcp'] as const).map((transport) => ({ transport, ...service })),
-      backends: [{ name: 'pbx1', address: PBX, port: pbxPort }],
+      listeners: [listener('udp'), ...STREAMS.map(listener)],
+      backends: [
+        ...pbxs.map((pbx, i) => ({ name: `pbx${i + 1}`, ...addressOf(pbx.address()) })),
+        { name: 'stream', transport: 'tcp', ...addressOf(tcpPbx) },
+      ],
+      // Not by 503: what traffic tells of a backend that says so often would take it out.
+      failover: { timeout: '200ms', codes: [500, 504] },
     },
   });
+}
+
+const addressOf = ({ address, port }: AddressInfo) => ({ address, port });
 
 /** What the wire run saw of the agent after a batch. */
 export interface Progress {
   messages: number;
   residentBytes: number;
-  /** The most that it had during the first batches. */
+  /** The most that it had during the first batches, and later until it was full. */
   baselineBytes: number;
 }
 
-/** A real agent process with one PBX behind it that answers whatever it can read. */
+interface Peers {
+  agent: Agent;
+  ports: Ports;
+  client: Client;
+  calls: OpenCalls;
+  pbxs: readonly Socket[];
+}
+
+/** A real agent process on every transport, with PBXs behind it that answer whatever they can read. */
 export class WireBed {
-  readonly #agent: Agent;
-  readonly #client: Client;
-  readonly #pbx: EchoPbx;
-  readonly #service: { address: string; port: number };
+  readonly #peers: Peers;
   #sent = 0;
   #batches = 0;
   #baseline = 0;
+  #most = 0;
+  #filling = true;
+  readonly #started = performance.now();
 
-  private constructor(agent: Agent, client: Client, pbx: EchoPbx, service: { address: string; port: number }) {
-    this.#agent = agent;
-    this.#client = client;
-    this.#pbx = pbx;
-    this.#service = service;
+  private constructor(peers: Peers) {
+    this.#peers = peers;
   }
 
   static async start({ workers = 2 } = {}): Promise<WireBed> {
-    const service = { address: AGENT, port: await freePort(AGENT) };
-    const pbx = await EchoPbx.start('pbx1', PBX);
-    const agent = await startAgent(service, pbx.port, workers).catch((error: unknown) => {
-      pbx.close();
+    const ports = {} as Ports;
+    for (const name of ['udp', ...STREAMS] as const) ports[name] = await freePort(AGENT);
+    const pbxs = await Promise.all(PBXS.map((address) => bound(address)));
+    const service = { address: AGENT, udp: ports.udp, tcp: ports.tcp };
+    const calls = await OpenCalls.start(service, CALLING_PHONE, pbxs, TCP_PBX);
+    try {
+      const agent = await startAgent(ports, pbxs, calls.server, workers);
+      return new WireBed({ agent, ports, pbxs, calls, client: await Client.start(PHONE) });
+    } catch (error) {
+      calls.close();
+      for (const pbx of pbxs) pbx.close();
       throw error;
-    });
-    return new WireBed(agent, await Client.start(PHONE), pbx, service);
+    }
   }
 
-  /** Sends a batch of mutated messages over UDP, as a phone and as the PBX's machine, and over TCP. Rejects when the agent suffers by it. */
+  /** Sends a batch of mutated messages by every way while calls are under way. Rejects when the agent suffers by it. */
   async batch(random: Random, messages: readonly string[]): Promise<Progress> {
-    const batch = Array.from({ length: BATCH }, () => mutate(random, messages));
-    const other = await bound(PBX);
+    const { client, calls, ports } = this.#peers;
+    const batch = Array.from({ length: BATCH }, (_, i) => {
+      const way = WAYS[i % WAYS.length]!;
+      const text = mutate(random, messages);
+      return { way, text, script: way === 'phone' || way === 'pbx' ? undefined : scriptFor(way, random, text) };
+    });
+    const other = await bound(PBXS[0]!);
+    let residentBytes: number;
     try {
+      await calls.begin(CALLS, new Random(random.next()));
       const streams: Promise<void>[] = [];
-      for (const [i, text] of batch.entries()) {
+      for (const { way, text, script } of batch) {
         const bytes = Buffer.from(text, 'latin1');
-        if (i % STREAM_EACH === 0) streams.push(this.#stream(bytes));
-        else if (i % STREAM_EACH === 1) other.send(bytes, this.#service.port, this.#service.address);
-        else this.#client.send(bytes, this.#service);
+        if (way === 'phone') client.send(bytes, { address: AGENT, port: ports.udp });
+        else if (way === 'pbx') other.send(bytes, ports.udp, AGENT);
+        else streams.push(play(way, { address: AGENT, port: ports[way] }, script!));
       }
       await Promise.all(streams);
-      await this.#expectWell();
+      residentBytes = await this.#expectWell();
     } catch (error) {
-      throw new WireFailure(batch, { cause: error });
+      const sent = batch.map(({ text, script }) => (script ? script.clear + script.asks + script.says : text));
+      throw new WireFailure([...sent, ...calls.sent], { cause: error });
     } finally {
       other.close();
     }
-    this.#sent += BATCH;
-    const residentBytes = await this.#watchMemory();
+    this.#sent += BATCH + calls.sent.length;
+    this.#watchMemory(residentBytes);
     return { messages: this.#sent, residentBytes, baselineBytes: this.#baseline };
   }
 
+  /** What it says of itself. */
+  async metrics(): Promise<string> {
+    return (await fetch(`http://${this.#peers.agent.admin}/metrics`)).text();
+  }
+
   async close(): Promise<void> {
-    await this.#agent.close();
-    this.#client.close();
-    this.#pbx.close();
+    const { agent, client, calls, pbxs } = this.#peers;
+    await agent.close();
+    client.close();
+    calls.close();
+    for (const pbx of pbxs) pbx.close();
   }
 
-  async #stream(bytes: Uint8Array): Promise<void> {
-    const socket = connect(this.#service.port, this.#service.address, () => socket.end(bytes));
-    const timer = setTimeout(() => socket.destroy(), PATIENCE_MS);
-    socket.resume().on('error', () => {});
-    await once(socket, 'close');
-    clearTimeout(timer);
+  /** It answers, no data thread had to be started anew, and none has met with an error. Resolves with its resident memory. */
+  async #expectWell(): Promise<number> {
+    const { agent, client, ports } = this.#peers;
+    await client.ask('REGISTER', 'bonnie', { address: AGENT, port: ports.udp });
+    const metrics = await this.metrics();
+    const lastWords = () => agent.process.output.slice(-2_000);
+    if (sumOf(metrics, 'sipfleet_worker_restarts_total') > 0) throw new Error(`a data thread died:\n${lastWords()}`);
+    // What was thrown at a message is caught and counted, since one message must not end the calls of all others.
+    const thrown = sumOf(metrics, 'sipfleet_dropped_messages_total', 'reason="internal"');
+    if (thrown > 0) throw new Error(`${thrown} messages met with an error:\n${lastWords()}`);
+    return sumOf(metrics, 'process_resident_memory_bytes');
   }
 
-  /** It answers, and no data thread had to be started anew. */
-  async #expectWell(): Promise<void> {
-    await this.#client.ask('REGISTER', 'bonnie', this.#service);
-    const restarts = await this.#agent.metric('sipfleet_worker_restarts_total');
-    if (restarts > 0) throw new Error(`a data thread died:\n${this.#agent.process.output.slice(-2_000)}`);
-  }
-
-  async #watchMemory(): Promise<number> {
-    const resident = await this.#agent.metric('process_resident_memory_bytes');
-    if (++this.#batches <= WARM_UP_BATCHES) this.#baseline = Math.max(this.#baseline, resident);
-    else if (resident > this.#baseline + MAY_GROW_BYTES)
+  #watchMemory(resident: number): void {
+    const filling = performance.now() - this.#started < FILLING_MS;
+    const isBaseline = ++this.#batches <= WARM_UP_BATCHES || (this.#filling && !filling);
+    this.#filling = filling;
+    this.#most = Math.max(this.#most, resident);
+    if (isBaseline) this.#baseline = this.#most;
+    else if (resident > this.#baseline + MAY_GROW_BYTES + (filling ? this.#sent * KEPT_BYTES : 0))
       throw new Error(`resident memory grew from ${this.#baseline} to ${resident} bytes over ${this.#sent} messages`);
-    return resident;
   }
 }
 
