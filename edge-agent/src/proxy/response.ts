@@ -23,7 +23,7 @@ export function handleResponse(ctx: Context, from: Endpoint, incoming: Listener)
     counters.responseFrom(farm.backends[backend]!.global, message.status);
     if (message.status === 503) farm.signals.saw(backend, 'unavailable');
     else farm.signals.answered(backend);
-    if (message.status === 401 || message.status === 407) farm.nonces.learn(message, backend);
+    if (message.status === 401 || message.status === 407) farm.nonces.learn(message, backend, ctx.output.seconds());
   }
   passResponse(ctx, from, incoming, false);
 }

@@ -24,9 +24,9 @@ export function choose(
 ): number {
   const { message, uri, output } = ctx;
   const { pool, plan, lag, nonces } = incoming.farm;
-  const challenger = challengerOf(nonces.find(message), pool, message.method);
-  if (challenger !== NONE && challenger !== source && !excluded.tried(challenger)) return challenger;
   const now = output.seconds();
+  const challenger = challengerOf(nonces.find(message, now), pool, message.method);
+  if (challenger !== NONE && challenger !== source && !excluded.tried(challenger)) return challenger;
   if (plan.strategy === 'hash') {
     const hash = affinityHash(plan.key, message, uri, from);
     const formerly = lag.holds(message.method, now)
@@ -46,6 +46,13 @@ function challengerOf(challenger: number, pool: Pool, method: number): number {
   return (method === METHOD.REGISTER ? pool.admits(challenger) : pool.serves(challenger)) ? challenger : NONE;
 }
 
+/** Backends that were asked about one call: by this request, and by those before it that were challenged. */
+const asked = {
+  exchange: undefined as Exchange | undefined,
+  before: new Uint8Array(256),
+  tried: (backend: number): boolean => asked.before[backend] === 1 || (asked.exchange?.tried(backend) ?? false),
+};
+
 /**
  * Another backend where the callee may be registered, for an exchange whose request stands in ctx again; {@link NONE} where registrations do not
  * lag, or all such were asked.
@@ -57,7 +64,19 @@ export function elsewhere(ctx: Context, exchange: Exchange): number {
   const now = output.seconds();
   if (plan.strategy !== 'hash' || !lag.holds(message.method, now)) return NONE;
   const hash = affinityHash(plan.key, message, uri, from);
-  return lag.whereRegistered(message, uri, from, hash, source, now, exchange);
+  const place = () => lag.whereRegistered(message, uri, from, hash, source, now, asked);
+  // Who answers a challenge begins with the backend that made it. What comes before that one was asked already, and would only challenge again.
+  const first = exchange.attempts[0]!.backend;
+  asked.exchange = undefined;
+  asked.before.fill(0);
+  let before = place();
+  while (before !== NONE && before !== first) {
+    asked.before[before] = 1;
+    before = place();
+  }
+  if (before === NONE) asked.before.fill(0);
+  asked.exchange = exchange;
+  return place();
 }
 
 /** The longest message that a stream or a datagram can bring, with room. */
