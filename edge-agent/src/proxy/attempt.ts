@@ -50,6 +50,7 @@ export function endAttempt(ctx: Context, exchange: Exchange, attempt: Attempt): 
 export function cancelAttempt(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   if (attempt.cancels > 0) return;
   attempt.cancels = 1;
+  attempt.reason = exchange.reason;
   attempt.interval = DEFAULT_BASE.T1;
   sendAgain(ctx, exchange, attempt, HOP.cancel);
   // The CANCEL is a transaction of its own: retransmitted until it is answered, or its INVITE is.
@@ -62,10 +63,14 @@ export function sendAgain(ctx: Context, exchange: Exchange, attempt: Attempt, ho
   if (!reload(ctx, exchange)) return;
   ctx.exchange = exchange;
   ctx.hop = hop;
-  if (attempt.backend >= 0)
-    forwardToBackend(ctx, exchange.from, exchange.listener, attempt.backend, exchange.source, exchange.fresh);
-  else forwardToClient(ctx, exchange.from, exchange.listener, exchange.source);
-  ctx.hop = HOP.request;
+  ctx.reason = attempt.reason;
+  try {
+    if (attempt.backend >= 0)
+      forwardToBackend(ctx, exchange.from, exchange.listener, attempt.backend, exchange.source, exchange.fresh);
+    else forwardToClient(ctx, exchange.from, exchange.listener, exchange.source);
+  } finally {
+    ctx.hop = HOP.request;
+  }
 }
 
 /** ACK of a failure, hop by hop (RFC 3261 §16.7 item 8 NOTE, §17.1.1.3). Keeps ctx.message: the response is not passed on yet. */

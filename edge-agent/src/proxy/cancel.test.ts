@@ -107,3 +107,42 @@ test('over TCP to a PBX a CANCEL is sent once', () => {
   expect(firsts(a.sent).filter((f) => f === CANCEL)).toHaveLength(1);
   expect(a.pass(30_000)).toEqual([]);
 });
+
+test('a caller that gives up says why to whoever rings (RFC 3326), and a PBX that nobody needs any more hears that it was answered elsewhere', () => {
+  const { a, out, moved, says } = movedOn();
+  says(moved, '180 Ringing');
+  says(out, '180 Ringing');
+  const reasons = ['Reason: SIP;cause=600;text="Busy, all of us"', 'Reason: Q.850;cause=17'];
+  a.sent.length = 0;
+  a.receive(request({ method: 'CANCEL', more: reasons }), PHONE);
+  const later = [...a.sent, ...a.pass(600)].filter((s) => first(s) === CANCEL);
+  const to = (pbx: typeof out) => later.filter((s) => s.to.ip3 === pbx.to.ip3).map((s) => header(s.text, 'Reason'));
+  const said = reasons.map((r) => r.slice('Reason: '.length));
+  expect(to(moved)).toEqual([said, said]);
+  // The other one was cancelled before, when nobody had said a reason: what is sent again is the same.
+  expect(to(out)).toEqual([[]]);
+
+  const elsewhere = movedOn();
+  elsewhere.says(elsewhere.moved, '180 Ringing');
+  elsewhere.a.sent.length = 0;
+  elsewhere.says(elsewhere.out, '200 OK');
+  const cancel = elsewhere.a.sent.find((s) => first(s) === CANCEL)!;
+  expect(header(cancel.text, 'Reason')).toEqual(['SIP;cause=200;text="Call completed elsewhere"']);
+});
+
+test('reasons are bounded: of what is too long nothing goes on', () => {
+  const { a, moved, says } = movedOn();
+  says(moved, '180 Ringing');
+  a.sent.length = 0;
+  a.receive(request({ method: 'CANCEL', more: [`Reason: SIP;text="${'x'.repeat(600)}"`] }), PHONE);
+  expect(header(a.sent.find((s) => first(s) === CANCEL)!.text, 'Reason')).toEqual([]);
+});
+
+test('a provisional answer to a CANCEL: it is sent again at the longest interval only (§17.1.2.2)', () => {
+  const { a, out, moved, says, cancels } = movedOn();
+  says(moved, '180 Ringing');
+  const cancel = says(out, '180 Ringing')!;
+  a.receive(answer(cancel.text, '100 Trying'), pbxOf(cancel.to));
+  // The timer that ran, and then every 4 s.
+  expect(cancels(8000, out)).toHaveLength(2);
+});

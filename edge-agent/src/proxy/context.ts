@@ -152,6 +152,8 @@ export interface Context {
   /** What forwarding writes: see {@link HOP}; and the To line of an ACK. */
   hop: number;
   ackTo: Uint8Array;
+  /** Header lines that say in a CANCEL why. */
+  reason: Uint8Array;
   /** Whether new work is let in. */
   overload: Overload;
   /** Undefined: everything is forwarded statelessly. */
@@ -194,6 +196,7 @@ export function createContext(
     startSecond: 0,
     hop: HOP.request,
     ackTo: new Uint8Array(0),
+    reason: new Uint8Array(0),
     exchanges,
     exchange: undefined,
     overload,

@@ -20,6 +20,8 @@ export interface Attempt {
   ringing: boolean;
   /** How often a CANCEL for it was sent. */
   cancels: number;
+  /** Header lines that say in it why: the same in each. */
+  reason: Uint8Array;
   /** Its request is sent again and again: it went out as a datagram, or its connection does not hold. */
   repeats: boolean;
   /** Interval of its running retransmission timer. */
@@ -81,6 +83,8 @@ export class Exchange {
   /** The server transaction's state. */
   state: State = 'trying';
   cancelled = false;
+  /** Header lines that say in CANCELs why from now on (RFC 3326): the caller's, or that the call was answered elsewhere. */
+  reason: Uint8Array = NOTHING;
   /** Interval of the running Timer G. */
   interval = 0;
   readonly watched: Watched = createWatched();
@@ -92,6 +96,7 @@ export class Exchange {
     abandoned: false,
     ringing: false,
     cancels: 0,
+    reason: NOTHING,
     repeats: false,
     interval: 0,
     redialed: false,
@@ -155,6 +160,7 @@ export class Exchange {
     this.count = this.requestLength = this.responseLength = this.finalStatus = 0;
     this.bestStatus = 0;
     this.cancelled = false;
+    this.reason = NOTHING;
     this.#memory.used -= this.best.length;
     this.best = NOTHING;
     this.request = this.#kept(this.request);
@@ -255,6 +261,7 @@ export class Exchanges {
     attempt.state = exchange.invite ? 'calling' : 'trying';
     attempt.abandoned = attempt.ringing = attempt.redialed = attempt.repeats = false;
     attempt.cancels = 0;
+    attempt.reason = NOTHING;
     this.#clients.set(key, exchange.index);
   }
 

@@ -17,12 +17,24 @@ const CRLF = toBytes('\r\n');
 const END = toBytes('Content-Length: 0\r\n\r\n');
 const ACK = toBytes('ACK');
 const CANCEL = toBytes('CANCEL');
+const NOTHING = new Uint8Array(0);
+/** Bytes of Reason lines that are passed on. */
+const MAX_REASON = 512;
+/** Why the others need not ring any more: phones that know it list no missed call. */
+export const ELSEWHERE = toBytes('Reason: SIP;cause=200;text="Call completed elsewhere"\r\n');
 
 /**
  * Writes ACK or CANCEL for the forwarded INVITE in ctx.message, whose branch was made last (RFC 3261 §9.1, §17.1.1.3): same Request-URI, Via, From,
- * Call-ID, CSeq number and Routes as it went out with. `to`: the To line, with the response's tag for an ACK.
+ * Call-ID, CSeq number and Routes as it went out with. `to`: the To line, with the response's tag for an ACK. `reason`: whole header lines.
  */
-function writeHop(ctx: Context, method: Uint8Array, leaving: Listener, side: 0 | 1, to: Uint8Array): void {
+function writeHop(
+  ctx: Context,
+  method: Uint8Array,
+  leaving: Listener,
+  side: 0 | 1,
+  to: Uint8Array,
+  reason: Uint8Array,
+): void {
   const { message, edits, splice, output } = ctx;
   const { bytes } = message;
   const arena = output.arena();
@@ -49,20 +61,37 @@ function writeHop(ctx: Context, method: Uint8Array, leaving: Listener, side: 0 |
       edits.apply(splice, bytes, message.lineStart[i]!, message.lineEnd[i]!, arena.bytes);
   }
   const tail = arena.used;
-  arena.used = put(arena.bytes, tail, END);
+  arena.used = put(arena.bytes, put(arena.bytes, tail, reason), END);
   splice.add(arena.bytes, tail, arena.used);
 }
 
-/** CANCEL of what ctx.message is the INVITE of. */
+/** CANCEL of what ctx.message is the INVITE of, for ctx.reason. */
 export function writeCancel(ctx: Context, leaving: Listener, side: 0 | 1): void {
   const { message } = ctx;
   const line = message.first[HEADER.to]!;
-  writeHop(ctx, CANCEL, leaving, side, message.bytes.slice(message.lineStart[line]!, message.lineEnd[line]!));
+  const to = message.bytes.slice(message.lineStart[line]!, message.lineEnd[line]!);
+  writeHop(ctx, CANCEL, leaving, side, to, ctx.reason);
+}
+
+/** The Reason lines of a CANCEL, which say to whoever rings why it need not any more (RFC 3326 §2). More than {@link MAX_REASON} bytes are left out. */
+export function reasonOf(message: MessageView): Uint8Array {
+  if (message.first[HEADER.reason]! < 0) return NOTHING;
+  let lines = NOTHING;
+  for (let i = message.first[HEADER.reason]!; i < message.headerCount; i++) {
+    if (message.code[i] !== HEADER.reason) continue;
+    const line = message.bytes.subarray(message.lineStart[i]!, message.lineEnd[i]!);
+    if (lines.length + line.length > MAX_REASON) break;
+    const longer = new Uint8Array(lines.length + line.length);
+    longer.set(lines);
+    longer.set(line, lines.length);
+    lines = longer;
+  }
+  return lines;
 }
 
 /** ACK of a failure. `to`: the To line of the response. */
 export function writeAck(ctx: Context, leaving: Listener, side: 0 | 1, to: Uint8Array): void {
-  writeHop(ctx, ACK, leaving, side, to);
+  writeHop(ctx, ACK, leaving, side, to, NOTHING);
 }
 
 const view = new MessageView();

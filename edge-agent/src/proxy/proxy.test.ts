@@ -194,6 +194,7 @@ test('a loop is answered 482, a spiral with another Request-URI goes on', () => 
 });
 
 test.each([
+  ['no breadth left', request({ more: ['Max-Breadth: 0'] }), 440],
   ['no hops left', request().replace('Max-Forwards: 70', 'Max-Forwards: 0'), 483],
   ['an option that we lack', request({ more: ['Proxy-Require: foo'] }), 420],
   ['a scheme that we lack', request({ uri: 'http://example.com/' }), 416],
@@ -209,6 +210,13 @@ test.each([
   const a = agent();
   expect(a.receive(text, PHONE)!.text).toMatch(new RegExp(`^SIP/2\\.0 ${status} `));
   expect(a.counts[`local ${status}`]).toBe(1);
+});
+
+test('Max-Breadth goes on as it came: one attempt at a time needs no more (RFC 5393 §5)', () => {
+  const a = agent();
+  const out = (more: string[]) => header(a.receive(request({ more }), PHONE)!.text, 'Max-Breadth');
+  expect(out(['Max-Breadth: 1'])).toEqual(['1']);
+  expect(out([])).toEqual([]);
 });
 
 test('Max-Forwards is added where it is missing and keeps its width where it shrinks', () => {

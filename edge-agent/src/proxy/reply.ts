@@ -26,6 +26,7 @@ const REASONS: Record<LocalStatus, Uint8Array> = {
   416: toBytes('Unsupported URI Scheme'),
   420: toBytes('Bad Extension'),
   430: toBytes('Flow Failed'),
+  440: toBytes('Max-Breadth Exceeded'),
   482: toBytes('Loop Detected'),
   483: toBytes('Too Many Hops'),
   487: toBytes('Request Terminated'),

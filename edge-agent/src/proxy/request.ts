@@ -5,7 +5,7 @@ import { hash32 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { METHOD } from '../sip/method.ts';
-import { toBytes, toText } from '../sip/text.ts';
+import { readDecimal, toBytes, toText } from '../sip/text.ts';
 import { SCHEME } from '../sip/uri.ts';
 import { DROP, type LocalStatus } from '../telemetry/slab.ts';
 import { identify, loopHash, readBack, readBranch } from '../transaction/branch.ts';
@@ -224,6 +224,7 @@ function validate(ctx: Context, incoming: Listener, source: number): LocalStatus
   const { bytes } = message;
   if (!uri.parse(bytes, message.uriStart, message.uriEnd)) return uri.scheme === SCHEME.other ? 416 : 400;
   if (message.maxForwards === 0) return message.method === METHOD.OPTIONS ? 200 : 483;
+  if (message.first[HEADER.maxBreadth]! >= 0 && message.method !== METHOD.ACK && breadth(message) === 0) return 440;
   if (message.method === METHOD.REGISTER && source < 0 && farm.plan.registration === 'contact')
     if (!contactsFit(message, farm)) return 400;
   // RFC 3261 §16.3 item 5: no option tag is needed of this proxy that it knows.
@@ -232,6 +233,15 @@ function validate(ctx: Context, incoming: Listener, source: number): LocalStatus
   if (message.method === METHOD.OPTIONS && uri.userEnd === uri.userStart && isOwn(farm, bytes, uri)) return 200;
   ctx.loop = loopHash(message, source);
   return looped(ctx);
+}
+
+/**
+ * How many branches the request may still be on at a time (RFC 5393 §5). With the single one that a proxy without parallel forking makes, the value
+ * goes on as it came; a request without one gets none.
+ */
+function breadth(message: MessageView): number {
+  const line = message.first[HEADER.maxBreadth]!;
+  return readDecimal(message.bytes, message.valueStart[line]!, message.valueEnd[line]!);
 }
 
 /**

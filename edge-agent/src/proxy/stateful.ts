@@ -18,7 +18,7 @@ import { passToClient, toClient } from './back.ts';
 import { type Context, HOP } from './context.ts';
 import { type Attempt, type Exchange, TIMER } from './exchange.ts';
 import { conclude, onFailure, tryNext } from './failover.ts';
-import { releaseOf } from './hop.ts';
+import { ELSEWHERE, reasonOf, releaseOf } from './hop.ts';
 import { reply } from './reply.ts';
 import { reload } from './target.ts';
 
@@ -66,6 +66,7 @@ export function acknowledged(ctx: Context, exchange: Exchange): void {
 export function cancelled(ctx: Context, exchange: Exchange): void {
   if (exchange.finalStatus > 0 || exchange.cancelled) return;
   exchange.cancelled = true;
+  exchange.reason = reasonOf(ctx.message);
   const exchanges = ctx.exchanges!;
   exchanges.stop(exchange, TIMER.patience);
   exchanges.start(exchange, TIMER.lifetime, ctx.output.now() + UDP.B);
@@ -79,7 +80,10 @@ export function onResponse(ctx: Context, exchange: Exchange, key: number): void 
   const attempt = exchange.attemptOf(key);
   // The answer to our own CANCEL says nothing about the INVITE.
   if (message.method !== exchange.method) {
-    if (attempt.cancels > 0 && message.status >= 200) ctx.exchanges!.stopAttempt(exchange, attempt);
+    if (attempt.cancels === 0) return;
+    if (message.status >= 200) ctx.exchanges!.stopAttempt(exchange, attempt);
+    // Somebody works on it: from now on it is asked at the longest interval only (RFC 3261 §17.1.2.2).
+    else attempt.interval = DEFAULT_BASE.T2;
     return;
   }
   const input = responseInput(message.status);
@@ -139,6 +143,7 @@ function onSuccess(ctx: Context, exchange: Exchange, attempt: Attempt): void {
   if (!pending(exchange, attempt)) return finish(ctx, exchange, status);
   exchanges.stop(exchange, TIMER.patience);
   exchanges.start(exchange, TIMER.lifetime, now + UDP.L);
+  if (!exchange.cancelled) exchange.reason = ELSEWHERE;
   for (let i = 0; i < exchange.count; i++) endAttempt(ctx, exchange, exchange.attempts[i]!);
 }
 

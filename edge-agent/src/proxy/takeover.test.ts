@@ -10,6 +10,7 @@ const first = (s: { text: string } | undefined) => s?.text.split('\r\n')[0];
 const branch = (text: string) => /branch=([^;]+)/.exec(header(text, 'Via')[0]!)![1];
 const wayOf = (s: { to: { ip3: number }; text: string }) => `${s.to.ip3 & 255} ${branch(s.text)}`;
 const another = (farm = {}) => agent({ backends, ...farm }, { transactions: 100 });
+const REASON = 'Reason: Q.850;cause=16;text="Terminated"';
 const CANCEL = 'CANCEL sip:clyde@example.com SIP/2.0';
 
 /** Where an INVITE went at the agent that saw it, which then moved on twice after silence. */
@@ -24,17 +25,18 @@ test('a CANCEL goes to the first three candidates, each under the branch of its 
   const { all } = ways();
   expect(all).toHaveLength(3);
   const b = another();
-  b.receive(request({ method: 'CANCEL' }), PHONE);
+  b.receive(request({ method: 'CANCEL', more: [REASON] }), PHONE);
   const cancels = b.sent.filter((s) => first(s) === CANCEL);
   expect(cancels.map(wayOf)).toEqual(all);
   for (const s of cancels) {
     expect(header(s.text, 'Via')).toHaveLength(1);
     expect(header(s.text, 'CSeq')).toEqual(['1 CANCEL']);
+    expect(header(s.text, 'Reason')).toEqual([REASON.slice('Reason: '.length)]);
   }
   const [answered, ...more] = b.sent.filter((s) => first(s) !== CANCEL);
   expect([first(answered), answered!.to, more]).toEqual(['SIP/2.0 200 OK', endpoint(PHONE), []]);
   // What is sent again is done again, alike.
-  b.receive(request({ method: 'CANCEL' }), PHONE);
+  b.receive(request({ method: 'CANCEL', more: [REASON] }), PHONE);
   expect(b.sent.slice(4).map((s) => s.text)).toEqual(b.sent.slice(0, 4).map((s) => s.text));
   expect(b.exchanges!.size).toBe(0);
 });

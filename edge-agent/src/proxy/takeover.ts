@@ -4,6 +4,7 @@ import { METHOD } from '../sip/method.ts';
 import { type Context, HOP } from './context.ts';
 import { MAX_ATTEMPTS } from './exchange.ts';
 import { forwardToBackend } from './forward.ts';
+import { reasonOf } from './hop.ts';
 import { reply } from './reply.ts';
 import { readTarget } from './route.ts';
 import type { Listener } from './runtime.ts';
@@ -37,7 +38,10 @@ export function sendToCandidates(ctx: Context, from: Endpoint, incoming: Listene
   const { message, edits, counters } = ctx;
   const { farm } = incoming;
   asked.count = 0;
-  if (message.method === METHOD.CANCEL) ctx.hop = HOP.cancel;
+  if (message.method === METHOD.CANCEL) {
+    ctx.hop = HOP.cancel;
+    ctx.reason = reasonOf(message);
+  }
   try {
     while (asked.count < MAX_ATTEMPTS) {
       const backend = choose(ctx, from, incoming, source, asked);

@@ -24,6 +24,8 @@ export const HEADER = {
   proxyAuthenticate: 21,
   traceparent: 22,
   tracestate: 23,
+  reason: 24,
+  maxBreadth: 25,
 } as const;
 export type HeaderCode = (typeof HEADER)[keyof typeof HEADER];
 export const HEADER_COUNT = Object.keys(HEADER).length;
@@ -60,6 +62,8 @@ const NAMES: [string, HeaderCode][] = [
   ['proxy-authenticate', HEADER.proxyAuthenticate],
   ['traceparent', HEADER.traceparent],
   ['tracestate', HEADER.tracestate],
+  ['reason', HEADER.reason],
+  ['max-breadth', HEADER.maxBreadth],
 ];
 
 /** Slot by (length, first letter, last letter): no two known names share one, which the loop below asserts. */

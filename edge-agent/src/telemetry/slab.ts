@@ -31,7 +31,7 @@ export const DROP = Object.fromEntries(DROP_REASONS.map((name, i) => [name, i]))
 export { METHODS, type MethodName } from '../sip/method.ts';
 
 /** Responses that the agent itself makes (proxy/reply.ts). */
-export const LOCAL_STATUSES = [100, 200, 400, 403, 408, 416, 420, 430, 482, 483, 487, 503, 505] as const;
+export const LOCAL_STATUSES = [100, 200, 400, 403, 408, 416, 420, 430, 440, 482, 483, 487, 503, 505] as const;
 export type LocalStatus = (typeof LOCAL_STATUSES)[number];
 
 /** Why new requests were refused with 503 and Retry-After, to protect what stands. Names are the `reason` label of sipfleet_refused_requests_total. */
