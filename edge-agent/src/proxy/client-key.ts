@@ -1,4 +1,4 @@
-import { digest, hash32, sipHash24 } from '../sip/hash.ts';
+import { digest, hash32, hashBuffer, sipHash24 } from '../sip/hash.ts';
 import { HEADER, type HeaderCode } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { isBlank, skipQuoted } from '../sip/skip.ts';
@@ -25,7 +25,7 @@ export const createClientKeys = (): ClientKeys => ({ check: 0, count: 0, keys: n
 
 /** What goes into one hash is cut to this: hostile lines are long. */
 const MOST = 256;
-const input = new Uint8Array(4 * MOST);
+const input = hashBuffer(4 * MOST);
 const uri = new UriView();
 const INSTANCE = toBytes('+sip.instance');
 const REG_ID = toBytes('reg-id');

@@ -1,6 +1,6 @@
 import { type Arena, type Endpoint, TRANSPORT, type TransportCode } from '../ports.ts';
 import { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
-import { digest, type HashKey, sipHash24 } from '../sip/hash.ts';
+import { digest, type HashKey, hashBuffer, sipHash24 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { put, putBase64Url, putRange, readBase64Url } from '../sip/text.ts';
@@ -33,8 +33,8 @@ const EDIT_ROOM = 4096;
 /** Shorter users are never ours: a flow, a MAC and the shortest URI. */
 const SHORTEST_USER = 24;
 
-const raw = new Uint8Array(2 + 18 + LONGEST.v4 + MAC);
-const view = new DataView(raw.buffer);
+const raw = hashBuffer(2 + 18 + LONGEST.v4 + MAC);
+const view = new DataView(raw.buffer, raw.byteOffset, raw.length);
 const uri = new UriView();
 
 /** What {@link readContactUser} read. */

@@ -1,5 +1,5 @@
 import type { Endpoint, TransportCode } from '../ports.ts';
-import { digest, type HashKey, sipHash24 } from '../sip/hash.ts';
+import { digest, type HashKey, hashBuffer, sipHash24 } from '../sip/hash.ts';
 import { putBase64Url, readBase64Url } from '../sip/text.ts';
 
 /**
@@ -52,8 +52,8 @@ export const createToken = (): Token => ({
 const VERSION = 1;
 const HEAD = 22;
 const MAC = 8;
-const raw = new Uint8Array(HEAD + 16 + 2 + MAC);
-const macWords = new DataView(raw.buffer);
+const raw = hashBuffer(HEAD + 16 + 2 + MAC);
+const macWords = new DataView(raw.buffer, raw.byteOffset, raw.length);
 
 /** Length of a token's text where it could be one at all; the only two lengths there are. */
 export const isTokenLength = (length: number): boolean => length === 48 || length === 64;

@@ -1,3 +1,5 @@
+import { memory, siphash } from './siphash.ts';
+
 /** Hashes over bytes in shared buffers. Results land in module-wide registers, because a pair cannot be returned without allocating. */
 
 /** A SipHash key as four 32-bit words. */
@@ -11,86 +13,27 @@ export function hashKey(bytes: Uint8Array): HashKey {
 }
 
 /** Low and high word of the last {@link sipHash24}. */
-export const digest = new Int32Array(2);
+export const digest = new Int32Array(memory, 0, 2);
 
-/**
- * SipHash-2-4 (Aumasson, Bernstein 2012) of `bytes[start, end)`, on 32-bit halves since BigInt allocates.
- * The 64-bit result is in {@link digest}; returns the low word.
- */
+/** Where inputs are copied to that lie elsewhere: a whole message at most, and the eight bytes that are read at a time. */
+const COPY_AT = 8;
+const COPY_BYTES = 65_536 + 8;
+const copy = new Uint8Array(memory, COPY_AT, COPY_BYTES);
+let free = COPY_AT + COPY_BYTES;
+
+/** A buffer that {@link sipHash24} reads where it is. For the life of the thread: there is room for few. */
+export function hashBuffer(length: number): Uint8Array<ArrayBuffer> {
+  const at = free;
+  free += (length + 15) & ~7;
+  return new Uint8Array(memory, at, length);
+}
+
+/** SipHash-2-4 of `bytes[start, end)`, up to 64 KiB, fastest in a {@link hashBuffer}. The 64-bit result is in {@link digest}; returns the low word. */
 export function sipHash24(key: HashKey, bytes: Uint8Array, start: number, end: number): number {
-  // v0..v3 as low and high words, all of them local: the optimizer keeps them in registers.
-  let a = key[0]! ^ 0x70736575;
-  let A = key[1]! ^ 0x736f6d65;
-  let b = key[2]! ^ 0x6e646f6d;
-  let B = key[3]! ^ 0x646f7261;
-  let c = key[0]! ^ 0x6e657261;
-  let C = key[1]! ^ 0x6c796765;
-  let d = key[2]! ^ 0x79746573;
-  let D = key[3]! ^ 0x74656462;
-  const whole = end - ((end - start) & 7);
-  const last = whole + 8;
-  // Blocks of eight bytes, then the rest with the length, then the finalization as a block of zeroes: one copy of the rounds for all.
-  for (let i = start; i <= last; i += 8) {
-    let ml = 0;
-    let mh = 0;
-    let rounds = 2;
-    if (i < whole) {
-      ml = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
-      mh = bytes[i + 4]! | (bytes[i + 5]! << 8) | (bytes[i + 6]! << 16) | (bytes[i + 7]! << 24);
-    } else if (i === whole) {
-      mh = ((end - start) & 255) << 24;
-      for (let at = i, shift = 0; at < end; at++, shift += 8) {
-        if (shift < 32) ml |= bytes[at]! << shift;
-        else mh |= bytes[at]! << (shift - 32);
-      }
-    } else {
-      c ^= 0xff;
-      rounds = 4;
-    }
-    d ^= ml;
-    D ^= mh;
-    do {
-      let t = (a >>> 0) + (b >>> 0);
-      a = t | 0;
-      A = (A + B + (t > 0xffffffff ? 1 : 0)) | 0;
-      t = (b << 13) | (B >>> 19);
-      B = (B << 13) | (b >>> 19);
-      b = t ^ a;
-      B ^= A;
-      t = a;
-      a = A;
-      A = t;
-      t = (c >>> 0) + (d >>> 0);
-      c = t | 0;
-      C = (C + D + (t > 0xffffffff ? 1 : 0)) | 0;
-      t = (d << 16) | (D >>> 16);
-      D = (D << 16) | (d >>> 16);
-      d = t ^ c;
-      D ^= C;
-      t = (a >>> 0) + (d >>> 0);
-      a = t | 0;
-      A = (A + D + (t > 0xffffffff ? 1 : 0)) | 0;
-      t = (d << 21) | (D >>> 11);
-      D = (D << 21) | (d >>> 11);
-      d = t ^ a;
-      D ^= A;
-      t = (c >>> 0) + (b >>> 0);
-      c = t | 0;
-      C = (C + B + (t > 0xffffffff ? 1 : 0)) | 0;
-      t = (b << 17) | (B >>> 15);
-      B = (B << 17) | (b >>> 15);
-      b = t ^ c;
-      B ^= C;
-      t = c;
-      c = C;
-      C = t;
-    } while (--rounds > 0);
-    a ^= ml;
-    A ^= mh;
-  }
-  digest[0] = a ^ b ^ c ^ d;
-  digest[1] = A ^ B ^ C ^ D;
-  return digest[0]!;
+  let at = COPY_AT;
+  if (bytes.buffer === memory) at = bytes.byteOffset + start;
+  else for (let i = start; i < end; i++) copy[i - start] = bytes[i]!;
+  return siphash(key[0]!, key[1]!, key[2]!, key[3]!, at, at + end - start);
 }
 
 /** Start value of {@link mix}. */

@@ -1,4 +1,4 @@
-import { digest, type HashKey, hash32, sipHash24 } from '../sip/hash.ts';
+import { digest, type HashKey, hash32, hashBuffer, sipHash24 } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { putBase64Url, putHex, putRange, readBase64Url, toBytes } from '../sip/text.ts';
@@ -21,7 +21,7 @@ const MAC_AT = 13;
 const COOKIE = toBytes('z9hG4bK');
 
 const raw = new Uint8Array(BRANCH_BYTES);
-const input = new Uint8Array(1024);
+const input = hashBuffer(1024);
 
 /** Where a response goes: an address, or a connection of one worker of one agent (then the address is all 0). */
 export interface ResponseTarget {
@@ -122,7 +122,7 @@ function sign(key: HashKey, target: Readonly<ResponseTarget>): void {
   at = word(signed, at, (target.worker << 24) | target.connection);
   sipHash24(key, signed, 0, target.brought === 0 ? at : word(signed, at, target.brought));
 }
-const signed = new Uint8Array(MAC_AT + 28);
+const signed = hashBuffer(MAC_AT + 28);
 
 /** Loop hash: Request-URI, the value of the top Route, and which backend (or client, -1) sent it. Not keyed: the MAC covers it. */
 export function loopHash(message: MessageView, source: number): number {
