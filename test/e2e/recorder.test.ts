@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createHmac } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Agent } from '../interop/agent.ts';
+import { OtlpReceiver } from '../interop/otlp-receiver.ts';
 import { loopback } from '../netns/host.ts';
-import { Client, canUseLoopback, freePort, request } from './loopback.ts';
+import { bound, Client, canUseLoopback, freePort, request } from './loopback.ts';
 import { ScriptedUas } from './scripted-uas.ts';
 import { commandLine } from './sipfleet.fixture.ts';
 
@@ -31,15 +33,24 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
           const uas = pbxs.find((p) => p.requests.includes(r))!;
           if (r.get('to')!.includes('clyde'))
             uas.reply(r, from, asked++ === 0 ? '503 Overloaded' : '200 OK', { sdp: 4000 });
-          else uas.reply(r, from, '486 Busy Here');
+          else uas.reply(r, from, r.get('to')!.includes('blanche') ? '500 Broken' : '486 Busy Here');
         },
       });
     pbxs = [await script(), await script()];
     service = { address: AGENT, port: await freePort(AGENT) };
+  });
+  afterEach(async () => {
+    await agent.close();
+    phone.close();
+    for (const pbx of pbxs) pbx.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  async function start(...more: string[]): Promise<void> {
     agent = await Agent.start({
       host: loopback(AGENT),
       workers: 2,
-      more: ['--recorder-sample', '0', '--recorder-hide', 'P-Asserted-Identity'],
+      more: ['--recorder-sample', '0', ...more],
       farm: {
         kind: 'Farm',
         name: 'pbx',
@@ -49,13 +60,7 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
         checks: [],
       },
     });
-  });
-  afterEach(async () => {
-    await agent.close();
-    phone.close();
-    for (const pbx of pbxs) pbx.close();
-    rmSync(directory, { recursive: true, force: true });
-  });
+  }
 
   /** A command as an operator types it: what it printed. */
   async function sipfleet(...args: string[]): Promise<string> {
@@ -65,6 +70,7 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
   }
 
   test('a call that failed over is kept with all its messages and none of its secrets; an ordinary one is not', async () => {
+    await start('--recorder-hide', 'P-Asserted-Identity');
     const secret =
       'Authorization: Digest username="bonnie", response="5ecre7"\r\nP-Asserted-Identity: <sip:+49555@x>\r\n';
     const invite = (callee: string, callId: string) =>
@@ -141,6 +147,7 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
   });
 
   test('explain names the candidates of a user in order, and what speaks against one', async () => {
+    await start();
     const [invite, register] = JSON.parse(await sipfleet('explain', '--user', 'clyde', '-o', 'json'));
     expect(invite).toMatchObject({ strategy: 'hash', key: 'user', farm: 'pbx', generation: 1 });
     expect(register.bucket).toBe(invite.bucket);
@@ -152,5 +159,67 @@ describe.skipIf(!canUseLoopback)('the flight recorder, asked by the CLI', () => 
       .map((pbx, i) => ({ i, at: pbx.requests[0]! }))
       .filter(({ i }) => `pbx${i + 1}` === chosen.backend);
     expect(first!.at.get('call-id')).toBe('one@phone');
+  });
+
+  test('where users are hashed nobody is named, and no credentials leave: not in lists, ladders, files, HEP, spans or logs', async () => {
+    const KEY = 'a key of the fleet';
+    const homer = await bound('127.0.0.1');
+    const sent: string[] = [];
+    homer.on('message', (bytes) => sent.push(bytes.toString('latin1')));
+    const receiver = await OtlpReceiver.start();
+    onTestFinished(() => {
+      homer.close();
+      receiver.close();
+    });
+    await start(
+      ...['--recorder-hash-users', '--recorder-key', KEY, '--hep', `udp://127.0.0.1:${homer.address().port}`],
+      ...['--otlp-traces', receiver.url],
+    );
+    const more = [
+      'Proxy-Authorization: Digest username="blanche", realm="example.test", response="5ecre7"',
+      'Authorization: Digest username="blanche", response="5ecre7"',
+      'P-Asserted-Identity: "Blanche Caldwell" <sip:blanche@example.test>, <tel:+4955512>',
+      'Cookie: session=5ecre7',
+      'Content-Type: application/sdp',
+    ];
+    const sdp = 'v=0\r\no=blanche 1 1 IN IP4 127.0.8.2\r\ns=-\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:5ecre7\r\n';
+    const invite = request('INVITE', 'blanche', 'hashed@phone', { address: PHONE, port: 5060 }, more)
+      .replace('From: <', 'From: "Blanche Caldwell" <')
+      .replace('Content-Length: 0', `Content-Length: ${sdp.length}`);
+    phone.send(invite + sdp, service);
+    await expect.poll(() => sipfleet('calls', '--failed'), SOON).toContain('hashed@phone');
+    const inHep = () => sent.filter((packet) => /^Call-ID: hashed@phone/im.test(packet)).length;
+    phone.send(request('ACK', 'blanche', 'hashed@phone', { address: PHONE, port: 5060 }), service);
+    // INVITE, 100, to a PBX, 500 and its ACK, 500, ACK.
+    await expect.poll(inHep, SOON).toBeGreaterThanOrEqual(7);
+    await expect.poll(() => receiver.trace('hashed@phone').map(({ name }) => name), SOON).toContain('call');
+    await agent.process.sees(/"msg":"a call was kept"/);
+
+    // As createHmac says it, so that a hash can be made anywhere.
+    const hashed = `u${createHmac('sha256', KEY).update('blanche').digest('hex').slice(0, 16)}`;
+    const file = async (kind: string) =>
+      readFileSync((await sipfleet('ladder', 'hashed@phone', `--${kind}`, `call.${kind}`)).trim(), 'latin1');
+    const seen: Record<string, string> = {
+      list: await sipfleet('calls', '--failed'),
+      'list as JSON': await sipfleet('calls', '-o', 'json'),
+      ladder: await sipfleet('ladder', 'hashed@phone'),
+      messages: await sipfleet('ladder', 'hashed@phone', '--full'),
+      'messages as JSON': await sipfleet('ladder', 'hashed@phone', '-o', 'json'),
+      pcap: await file('pcap'),
+      'HEP of one call': await file('hep'),
+      'HEP server': sent.join('\n'),
+      spans: JSON.stringify(receiver.trace('hashed@phone'), (_, v) => (typeof v === 'bigint' ? String(v) : v)),
+    };
+    for (const [what, text] of Object.entries(seen)) expect(text, what).toContain(hashed);
+    seen.explain = await sipfleet('explain', 'hashed@phone');
+    seen.log = agent.process.output;
+    for (const [what, text] of Object.entries(seen)) expect(text, what).not.toMatch(/blanche|caldwell|4955512|5ecre7/i);
+    expect(seen.messages).toMatch(/^Proxy-Authorization: Digest username="x+", realm="x+", response="x+"/m);
+    // Who knows the user finds the call, and the PBX was told who it is.
+    expect(await sipfleet('calls', '--user', 'blanche')).toContain('hashed@phone');
+    expect(await sipfleet('calls', '--user', 'bonnie')).not.toContain('hashed@phone');
+    const [asked] = pbxs.flatMap((pbx) => pbx.requests);
+    expect(asked?.start).toBe('INVITE sip:blanche@example.test SIP/2.0');
+    expect(asked?.get('authorization')).toContain('5ecre7');
   });
 });

@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { farm, site, testCli } from './cli.fixture.ts';
@@ -69,14 +70,18 @@ const agentFetch = (async (url: string | URL | Request) => {
   const { pathname } = new URL(String(url));
   if (pathname === '/v1/calls/a%40b') return Response.json({ callId: 'a@b', log: [{ text: 'INVITE' }] });
   if (pathname === '/v1/calls/a%40b/pcap') return new Response(new Uint8Array([1, 2, 3]));
+  if (pathname === '/v1/calls/a%40b/hep') return new Response(Buffer.from('HEP3 a@b'));
   if (pathname === '/v1/traffic') return Response.json([TRAFFIC]);
   const quiet = { snapshot: null, backends: [], workers: { running: 1, restarts: 0 }, link: null };
   return Response.json({ agent: AGENT, ...quiet });
 }) as typeof fetch;
 
+const noSuchCall = (async () => Response.json({ error: 'no such call is kept' }, { status: 404 })) as typeof fetch;
+
 test('ladder gives the call with its messages, or names the files that it wrote', async () => {
   const { sipfleet } = await setUp();
   const io = { fetch: agentFetch };
+  const contentOf = (file: string) => readFileSync(file, 'latin1');
   expect(JSON.parse((await sipfleet('ladder a@b -o json', io)).out)).toEqual({
     callId: 'a@b',
     log: [{ text: 'INVITE' }],
@@ -84,6 +89,15 @@ test('ladder gives the call with its messages, or names the files that it wrote'
   expect(parse((await sipfleet('ladder a@b --pcap call.pcap -o yaml', io)).out)).toEqual({
     pcap: expect.stringMatching(/\/call\.pcap$/),
   });
+  const packets = await sipfleet('ladder a@b --hep call.hep', io);
+  expect(packets).toMatchObject({ code: 0, out: expect.stringMatching(/^\S+\/call\.hep\n$/) });
+  expect(contentOf(packets.out.trim())).toBe('HEP3 a@b');
+  // Nobody else reads what people said.
+  expect(statSync(packets.out.trim()).mode & 0o777).toBe(0o600);
+  const both = JSON.parse((await sipfleet('ladder a@b --pcap both.pcap --hep both.hep -o json', io)).out);
+  expect([contentOf(both.pcap), contentOf(both.hep)]).toEqual(['\x01\x02\x03', 'HEP3 a@b']);
+  const missing = await sipfleet('ladder gone@b --hep gone.hep', { fetch: noSuchCall });
+  expect([missing.code, missing.err]).toEqual([1, expect.stringContaining('no such call is kept')]);
 });
 
 test('top gives one view with --once, and says so without', async () => {
