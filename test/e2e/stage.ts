@@ -1,5 +1,5 @@
 import type { FarmInput } from '@sipfleet/contract';
-import { afterEach, beforeEach } from 'vitest';
+import { afterEach, beforeEach, type TestContext } from 'vitest';
 import { Agent, type AgentOptions, type JoinedAgentOptions } from '../interop/agent.ts';
 import { Baresip, type BaresipOptions } from '../interop/baresip.ts';
 import { Kamailio, type KamailioOptions, whereRegistered } from '../interop/kamailio.ts';
@@ -138,6 +138,16 @@ export class Stage {
     this.#closables.push({ close: () => sipp.end() });
     return sipp;
   }
+}
+
+/** A network of one test's own, which ends with it: for tests that run side by side. */
+export async function openStage({ task, onTestFinished }: TestContext): Promise<Stage> {
+  const stage = new Stage(await createTopology());
+  onTestFinished(async () => {
+    if (task.result?.state === 'fail') console.log(stage.logs());
+    await stage.close();
+  });
+  return stage;
 }
 
 /** A fresh network for every test of the file. Call at the top of a file; the result gives the current one. */

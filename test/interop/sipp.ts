@@ -81,6 +81,12 @@ export class Sipp {
     }
   }
 
+  /** Makes no more calls, and waits for the end of those that are up; see {@link finished}. */
+  stopped(): Promise<SippResult> {
+    this.process.signal('SIGUSR1');
+    return this.finished();
+  }
+
   /** Counts since the start. Written by SIPp once a second and at its end. */
   result(): SippResult {
     const [head, ...rows] = this.#read('statistics').trim().split('\n');

@@ -153,7 +153,7 @@ export async function started<T extends { close(): Promise<void> }>(peer: T, rea
   }
 }
 
-/** Ends whatever is still running of what this process started. */
-export async function endAll(): Promise<void> {
-  await Promise.all([...running].map((p) => p.end('SIGTERM', 2_000)));
+/** Ends what is still running of what this process started: all of it, or those that `which` is true of. */
+export async function endAll(which: (process: Process) => boolean = () => true): Promise<void> {
+  await Promise.all([...running].filter(which).map((p) => p.end('SIGTERM', 2_000)));
 }

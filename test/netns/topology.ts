@@ -141,7 +141,8 @@ async function moveVip(hosts: Namespace[], to: Namespace): Promise<void> {
 
 /** Ends what runs inside and removes the namespaces; a link goes with its namespace. */
 async function removeAll(names: string[]): Promise<void> {
-  await endAll();
+  // Not those of another network, whose test may run beside this one.
+  await endAll(({ command }) => names.some((name) => command.includes(` ${name} `)));
   for (const name of names) {
     await new Namespace(name, '', '').kill().catch(() => {});
     await run('ip', ['netns', 'del', name]).catch(() => {});
