@@ -52,6 +52,10 @@ export interface BridgeOptions {
   backend?: Pick<FarmInput['backends'][number], 'tcpAbove'>;
   /** Whom the farm prefers to the PBX: one that fails, and is not found out by any check. */
   preferred?: FarmInput['backends'][number];
+  /** False: the PBX lets everybody call. */
+  challengeCalls?: boolean;
+  /** What the farm has besides, or instead. */
+  rest?: Pick<FarmInput, 'checks' | 'failover'>;
   /** Further options of the agent. */
   more?: readonly string[];
 }
@@ -63,6 +67,8 @@ export async function startBridge({
   streams = {},
   backend = {},
   preferred,
+  challengeCalls = true,
+  rest = {},
   more: options = [],
 }: BridgeOptions): Promise<Bridge> {
   const [pbxPort, pbxTls] = [await freePort(PBX), await freePort(PBX)];
@@ -71,7 +77,7 @@ export async function startBridge({
     host: loopback(PBX),
     port: pbxPort,
     users: USERS,
-    challengeCalls: true,
+    challengeCalls,
     ...(tls && { tls }),
   });
   onTestFinished(() => pbx.close());
@@ -104,6 +110,7 @@ export async function startBridge({
       },
     ],
     checks: preferred ? [] : [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms' }],
+    ...rest,
   };
   const agent = await Agent.start({ host: loopback(AGENT), workers, farm, secrets, more: options });
   onTestFinished(() => agent.close());

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Host, hostPort } from '../netns/host.ts';
@@ -82,6 +82,15 @@ export class Kamailio {
   /** SIGTERM to the main process, which ends its children. */
   async stop(): Promise<void> {
     await this.#process?.end('SIGTERM');
+    this.#process = undefined;
+  }
+
+  /** SIGKILL to all of its processes. */
+  async kill(): Promise<void> {
+    const { pid, exited } = this.#running;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    for (const one of [pid, ...children]) process.kill(one, 'SIGKILL');
+    await exited;
     this.#process = undefined;
   }
 
