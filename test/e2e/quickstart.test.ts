@@ -58,6 +58,18 @@ test('one command, two phones on UDP and TCP, calls to each other and to echo', 
   expect(await status.succeeds()).toMatch(
     /local +local +connected +current[\s\S]*quickstart +pbx1 +up[\s\S]*quickstart +pbx2 +up/,
   );
+  // The echo test of each PBX is heard: by the schedule, and when asked for.
+  const check = (...args: string[]) =>
+    sipfleet(cwd, 'checks', ...args, '--url', up.url, '--token-file', 'data/token').succeeds();
+  const heard = /up, success \(bye\): .* answered, [1-9]\d* packets sent, [1-9]\d* received/;
+  for (const pbx of ['pbx1', 'pbx2'])
+    await expect
+      .poll(async () => (await check()).split('\n').find((line) => line.startsWith(`quickstart/${pbx}/audio`)), {
+        timeout: 60_000,
+        interval: 500,
+      })
+      .toMatch(heard);
+  expect(await check('run', 'quickstart/pbx1/audio')).toMatch(/success .* [1-9]\d* received/);
   const metrics = await (await fetch(up.metrics)).text();
   expect(metrics).toMatch(/^sipfleet_backend_requests_sent_total\{[^}]*method="INVITE"[^}]*\} [1-9]/m);
   await endsCleanly(up);

@@ -25,6 +25,7 @@ export function banner({ options, url, admin, status }: Running, cwd: string, co
   section(
     'Look',
     `npx sipfleet status${flags}`,
+    `npx sipfleet checks${flags}`,
     `http://${formatHostPort(admin)}/metrics`,
     `${url}/v1   with the token in ${data}/token`,
   );

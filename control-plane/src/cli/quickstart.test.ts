@@ -17,6 +17,8 @@ test('the quickstart gets the address that was asked for and the PBXs that run',
   const farm = placed.find((d) => d.resource.kind === 'Farm')?.resource as Farm;
   expect(farm.listeners.map((l) => `${l.transport} ${l.address} ${l.port}`)).toEqual(['udp ::1 5070', 'tcp ::1 5070']);
   expect(farm.backends.map((b) => `${b.address} ${b.port}`)).toEqual(['::1 1001', '::1 1002']);
+  // What a new user should see at once: a check that hears.
+  expect(farm.checks.map((check) => [check.name, check.type])).toContainEqual(['audio', 'call']);
 });
 
 test('the users that are shown are those that the demo PBXs know', () => {
