@@ -152,6 +152,7 @@ export class Agent {
         evicted: (call) => this.#traces?.calls.evicted(call),
         decide: (record, bytes, at) => this.#decisions.decide(record, bytes, at),
       },
+      drained: () => this.#link?.reportSoon(),
       planned: (plan, serial) => {
         this.#decisions.use(plan, serial);
         this.#hep?.use(plan, serial);

@@ -11,7 +11,10 @@ export function backendReports(runtime: Runtime): AgentStatus['backends'] {
   );
   return runtime.backends().map((b) => ({
     ...b,
-    ...(draining.has(`${b.farm}/${b.backend}`) && { draining: true as const }),
+    ...(draining.has(`${b.farm}/${b.backend}`) && {
+      draining: true as const,
+      calls: runtime.callsOf(b.farm, b.backend),
+    }),
     since: new Date(b.since).toISOString(),
   }));
 }

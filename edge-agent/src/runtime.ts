@@ -38,6 +38,8 @@ export interface RuntimeOptions {
   health: HealthPorts;
   /** What is kept of calls, and how; left out: nothing is recorded. */
   recorder?: Omit<NonNullable<WatchOptions['recorder']>, 'tapes'>;
+  /** Told when the last call of a backend that drains has ended. */
+  drained?(): void;
   /** Told which plan the data threads are about to run. */
   planned?(plan: Plan, serial: number): void;
 }
@@ -76,6 +78,12 @@ export class Runtime {
     const { tapes, eventRings: rings } = this.workers;
     this.watch = new CallWatch({
       rings,
+      emptied: (farm, backend) => {
+        const plan = this.workers.plan?.farms.find(({ name }) => name === farm);
+        if (!plan?.backends.some(({ name, drain }) => name === backend && drain)) return;
+        options.workers.log.info({ farm, backend }, 'the last call of a backend that drains has ended');
+        options.drained?.();
+      },
       ...(recorder && tapes.length > 0 && { recorder: { tapes, ...recorder } }),
     });
     this.#health = new HealthSchedule({
@@ -117,6 +125,12 @@ export class Runtime {
 
   backends(): BackendHealth[] {
     return this.#health.backends();
+  }
+
+  /** Dialogs that go on at a backend, as far as this agent saw them. */
+  callsOf(farm: string, backend: string): number {
+    const calls = this.watch.calls.farms.list().find(({ name }) => name === farm);
+    return calls?.backends.get(backend)?.calls ?? 0;
   }
 
   checks(): CheckView[] {

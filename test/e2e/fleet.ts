@@ -2,7 +2,7 @@ import type { FarmInput } from '@sipfleet/contract';
 import { Agent } from '../interop/agent.ts';
 import { askRow, askScenario, dialScenario, pbxScenario, type Taken, takenOf } from '../interop/pbx-scenarios.ts';
 import { Sipp, type SippOptions } from '../interop/sipp.ts';
-import { hostPort, loopback } from '../netns/host.ts';
+import { type Host, hostPort, loopback } from '../netns/host.ts';
 import { freePort } from './loopback.ts';
 
 type BackendInput = FarmInput['backends'][number];
@@ -12,11 +12,13 @@ export class SippPbx {
   readonly name: string;
   readonly address: string;
   readonly port: number;
+  readonly transport: 'udp' | 'tcp';
   #sipp: Sipp | undefined;
   /** Of its lives before. */
-  #taken: Taken[] = [];
+  #before: Taken[] = [];
 
-  constructor(name: string, address: string, port: number) {
+  constructor(name: string, address: string, port: number, transport: 'udp' | 'tcp') {
+    this.transport = transport;
     this.name = name;
     this.address = address;
     this.port = port;
@@ -30,6 +32,7 @@ export class SippPbx {
       target: hostPort(this.address, this.port),
       domain: 'example.test',
       scenario: pbxScenario,
+      transport: this.transport,
       reusesCallIds: true,
       calls: 1_000_000,
     });
@@ -38,16 +41,46 @@ export class SippPbx {
 
   /** Requests outside of any dialog that came to it, but for those of health checks. */
   get taken(): Taken[] {
-    return [...this.#taken, ...takenOf(this.#sipp?.logged ?? '').filter(({ method }) => method !== 'OPTIONS')];
+    return this.#all.filter(({ inDialog }) => !inDialog);
+  }
+
+  /** How many requests of a method came to it within dialogs. */
+  inDialog(wanted: string): number {
+    return this.#all.filter(({ method, inDialog }) => inDialog && method === wanted).length;
+  }
+
+  get #all(): Taken[] {
+    return [...this.#before, ...takenOf(this.#sipp?.logged ?? '').filter(({ method }) => method !== 'OPTIONS')];
   }
 
   /** Gone without a word. Safe to call twice. */
   async kill(): Promise<void> {
     await this.#sipp?.process.end('SIGKILL');
-    this.#taken = this.taken;
+    this.#before = this.#all;
     await this.#sipp?.end();
     this.#sipp = undefined;
   }
+}
+
+/** How an agent gets its farm. */
+export interface FarmSource {
+  start(host: Host, workers: number, farm: FarmInput): Promise<Agent>;
+  change(agent: Agent, farm: FarmInput): Promise<void>;
+}
+
+const fromFile: FarmSource = {
+  start: (host, workers, farm) => Agent.start({ host, workers, farm }),
+  change: (agent, farm) => agent.reload(farm),
+};
+
+interface FleetOptions {
+  pbxs: number;
+  workers: number;
+  /** How the PBXs are reached. */
+  towards?: 'udp' | 'tcp';
+  /** Of the farm that it starts with. */
+  farm?: Partial<FarmInput>;
+  source?: FarmSource;
 }
 
 /** One agent on a loopback address, SIPps behind it and SIPps before it. */
@@ -57,28 +90,36 @@ export class Fleet {
   /** Where it answers. */
   readonly service: { address: string; port: number };
   readonly #net: string;
+  readonly #source: FarmSource;
   readonly #marks = new Map<SippPbx, number>();
   #farms = 0;
 
-  private constructor(net: string, service: Fleet['service'], pbxs: readonly SippPbx[], agent: Agent) {
+  private constructor(
+    net: string,
+    service: Fleet['service'],
+    pbxs: readonly SippPbx[],
+    source: FarmSource,
+    agent: Agent,
+  ) {
     this.#net = net;
     this.service = service;
     this.pbxs = pbxs;
+    this.#source = source;
     this.agent = agent;
   }
 
   /** `net`: three bytes of a loopback network that nobody else uses, `127.21.1`. PBXs are called pbx1, pbx2, … */
-  static async start(net: string, options: { pbxs: number; workers: number }): Promise<Fleet> {
+  static async start(net: string, options: FleetOptions): Promise<Fleet> {
+    const { workers, towards = 'udp', farm, source = fromFile } = options;
     const service = { address: `${net}.1`, port: await freePort(`${net}.1`) };
     const pbxs: SippPbx[] = [];
     for (let i = 1; i <= options.pbxs; i++) {
       const address = `${net}.${10 + i}`;
-      pbxs.push(new SippPbx(`pbx${i}`, address, await freePort(address)));
+      pbxs.push(new SippPbx(`pbx${i}`, address, await freePort(address), towards));
     }
     await Promise.all(pbxs.map((pbx) => pbx.start()));
-    const farm = farmOf('first', service, pbxs);
-    const agent = await Agent.start({ host: loopback(service.address), workers: options.workers, farm });
-    return new Fleet(net, service, pbxs, agent);
+    const agent = await source.start(loopback(service.address), workers, farmOf('farm0', service, pbxs, farm));
+    return new Fleet(net, service, pbxs, source, agent);
   }
 
   /** Has the agent serve a farm with no past: under another name than any before. `more` by name of the PBX; only those that it names are in it. */
@@ -90,7 +131,7 @@ export class Fleet {
 
   /** Changes the farm that is served. */
   async change(rest: Partial<FarmInput>, more?: Record<string, Partial<BackendInput>>): Promise<void> {
-    await this.agent.reload(farmOf(`farm${this.#farms}`, this.service, this.pbxs, rest, more));
+    await this.#source.change(this.agent, farmOf(`farm${this.#farms}`, this.service, this.pbxs, rest, more));
   }
 
   /** Sends requests, each row's from a port of its own and under one Call-ID, and waits until all are answered. See {@link askScenario}. */
@@ -192,7 +233,13 @@ function farmOf(
       { transport: 'udp', ...listener },
       { transport: 'tcp', ...listener },
     ],
-    backends: members.map((pbx) => ({ name: pbx.name, address: pbx.address, port: pbx.port, ...more?.[pbx.name] })),
+    backends: members.map(({ name, address, port, transport }) => ({
+      name,
+      address,
+      port,
+      transport,
+      ...more?.[name],
+    })),
     checks: [{ name: 'ping', type: 'options', interval: '500ms', timeout: '500ms', fall: 2, rise: 1 }],
     ...rest,
   };

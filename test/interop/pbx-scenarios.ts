@@ -11,6 +11,8 @@ export interface Taken {
   to: string;
   /** Value of X-Tenant, '' where there is none. */
   tenant: string;
+  /** It came within a dialog. */
+  inDialog: boolean;
 }
 
 const LOGGED = ['CSeq', 'Call-ID', 'From', 'To', 'X-Tenant'];
@@ -22,7 +24,9 @@ const ok = (lines: string[], options: { body?: string; retransmit?: boolean } = 
   send(['SIP/2.0 200 OK', '[last_Via:]', '[last_From:]', ...lines, '[last_Call-ID:]', '[last_CSeq:]'], options);
 const TO = '[last_To:];tag=p[pid]-[call_number]';
 
-/** Answers a call until BYE, and any other request with 200, a health check's OPTIONS too. */
+const again = ok(['[last_To:]', ANSWER_CONTACT], { body: SDP });
+
+/** Answers a call, any number of re-INVITEs and its BYE, and any other request with 200, a health check's OPTIONS too. */
 export const pbxScenario = scenario(
   'pbx',
   `
@@ -31,7 +35,12 @@ export const pbxScenario = scenario(
   <nop next="2"/>
   <label id="1"/>${ok(['[last_Record-Route:]', TO, ANSWER_CONTACT], { body: SDP, retransmit: true })}
   <recv request="ACK"/>
-  <recv request="BYE"/>${ok(['[last_To:]'])}
+  <label id="3"/>
+  <recv request="INVITE" optional="true" next="4">${log}</recv>
+  <recv request="BYE">${log}</recv>${ok(['[last_To:]'])}
+  <nop next="2"/>
+  <label id="4"/>${again}
+  <recv request="ACK" next="3"/>
   <label id="2"/>`,
 );
 
@@ -42,7 +51,14 @@ export function takenOf(logged: string): Taken[] {
     const [cseq = '', callId = '', from = '', to = '', tenant = ''] = line.split('|').map((part) => part.trim());
     const method = cseq.split(' ')[1] ?? '';
     const uri = (header: string) => /<([^>]+)>/.exec(header)?.[1] ?? header;
-    taken.set(`${callId} ${cseq}`, { method, callId, from: uri(from), to: uri(to), tenant });
+    taken.set(`${callId} ${cseq}`, {
+      method,
+      callId,
+      from: uri(from),
+      to: uri(to),
+      tenant,
+      inDialog: /;\s*tag=/.test(to),
+    });
   }
   return [...taken.values()];
 }

@@ -191,6 +191,8 @@ export const AgentReport = z.object({
         since: z.iso.datetime(),
         /** It keeps its dialogs and is given nothing new. Left out: it is. */
         draining: z.literal(true).optional(),
+        /** Dialogs that go on there, as far as this agent saw them; of one that drains. */
+        calls: z.int().min(0).optional(),
         /** Evidence of the last change: `3 probes without an answer in 2s`. */
         reason: z.string().max(200),
       }),

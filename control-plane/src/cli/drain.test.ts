@@ -52,16 +52,22 @@ test.each([
   expect(await (await setUp()).sipfleet(command)).toMatchObject({ code: 1, err });
 });
 
-test('status shows which agents drain it', async () => {
+test.each([
+  [undefined, 'up, draining'],
+  [3, 'up, draining, 3 calls'],
+  [1, 'up, draining, 1 call'],
+  [0, 'up, draining, empty'],
+])('status shows which agents drain it, and what is left there: %s', async (calls, shown) => {
   const cli = await setUp();
   const { jwt } = await cli.control.enrol();
   const since = new Date(cli.control.clock.now).toISOString();
+  const pbx1 = { farm: 'pbx', backend: 'pbx1', state: 'up', draining: true, since, reason: '200 OK' };
   const body = {
     version: '1',
     uptimeSeconds: 1,
     snapshot: { status: 'NONE', etag: null, generation: null, running: null },
-    backends: [{ farm: 'pbx', backend: 'pbx1', state: 'up', draining: true, since, reason: '200 OK' }],
+    backends: [{ ...pbx1, ...(calls !== undefined && { calls }) }],
   };
   await cli.control.ask('POST', '/v1/agent/report', { as: { bearer: await jwt() }, body });
-  expect((await cli.sipfleet('status')).out).toMatch(/pbx +pbx1 +up, draining +/);
+  expect((await cli.sipfleet('status')).out).toMatch(new RegExp(`pbx +pbx1 +${shown}  +`));
 });

@@ -140,10 +140,17 @@ function backendTable(all: readonly AgentView[], colors: Colors): string {
   const paint = { up: colors.green, down: colors.red, unknown: colors.yellow };
   const rows = all.flatMap((a) =>
     a.backends.map((b) => {
-      const state = paint[b.state](b.state) + (b.draining ? colors.yellow(', draining') : '');
+      const state = paint[b.state](b.state) + (b.draining ? colors.yellow(`, draining${callsLeft(b.calls)}`) : '');
       return [b.farm, b.backend, state, b.since, a.name, b.reason];
     }),
   );
   if (rows.length === 0) return 'No backends reported.\n';
   return table([['FARM', 'BACKEND', 'STATE', 'SINCE', 'SEEN BY', 'REASON'], ...rows]);
+}
+
+/** `, 3 calls`; an agent of before there was that says nothing. */
+function callsLeft(calls: number | undefined): string {
+  if (calls === undefined) return '';
+  if (calls === 0) return ', empty';
+  return calls === 1 ? ', 1 call' : `, ${calls} calls`;
 }

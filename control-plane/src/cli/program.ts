@@ -283,7 +283,7 @@ function addDrain(program: Command, io: Io, client: Connect, done: (code: number
     .addOption(outputOption())
     .addHelpText(
       'after',
-      `\nSets drain: true on the backend. Applying a file that does not say so ends it. sipfleet status shows which agents follow.\n${examples('drain pbx/pbx1', 'undrain pbx/pbx1', 'drain pbx/pbx1 -o json')}`,
+      `\nSets drain: true on the backend. Applying a file that does not say so ends it. sipfleet status shows which agents follow, how many calls\nare left there, and when it is empty.\n${examples('drain pbx/pbx1', 'undrain pbx/pbx1', 'drain pbx/pbx1 -o json')}`,
     )
     .action(async (path: string, { output }: { output: Format }) =>
       done(await drain(await client(), path, true, output, io)),

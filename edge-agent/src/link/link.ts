@@ -155,6 +155,11 @@ export class Link {
     }, Math.random() * hint.jitterMs);
   }
 
+  /** Something that operators wait for has happened: no minute is to pass until they hear of it. */
+  reportSoon(): void {
+    this.#reporter.soon();
+  }
+
   verdictChanged(change: VerdictChange): void {
     this.#reporter.changed(change);
   }

@@ -28,12 +28,13 @@ export interface AgentStatus {
   snapshot: { etag: string; generation: number; appliedAt: string } | null;
   /** `port` as really bound. */
   listeners: { farm: string; transport: string; address: string; port: number }[];
-  /** `since` in RFC 3339. `draining`: it keeps its dialogs and is given nothing new. */
+  /** `since` in RFC 3339. `draining`: it keeps its dialogs and is given nothing new. `calls`: dialogs that go on there, of one that drains. */
   backends: {
     farm: string;
     backend: string;
     state: 'unknown' | 'up' | 'down';
     draining?: true;
+    calls?: number;
     since: string;
     reason: string;
   }[];

@@ -19,10 +19,13 @@ const sessionsOf = (p: Plan): number[] => [...new Int32Array((p.farms[0] as Farm
 let now: number;
 let calls: Calls;
 let running: Plan;
+/** Backends whose last dialog has ended. */
+const emptied: string[] = [];
 
 beforeEach(() => {
   now = 10_000;
-  calls = new Calls(now, now + 1e9);
+  emptied.length = 0;
+  calls = new Calls(now, now + 1e9, undefined, (farm, backend) => void emptied.push(`${farm}/${backend}`));
   running = plan('a', 'b');
   calls.use(running, 1);
 });
@@ -288,4 +291,13 @@ test('a new plan numbers anew: what goes on stays with its backend, events of th
   sent('INVITE', { call: 4, backend: 1, plan: 2 })(200);
   expect(sessionsOf(next)).toEqual([3, 1]);
   expect(trafficOf(farm(), 0)).toMatchObject({ sessionAttempts: 4, sessionsEstablished: 4, activeSessions: 4 });
+});
+
+test('a backend’s last dialog is told of, and no other', () => {
+  for (const call of [1, 2]) sent('INVITE', { call })(200);
+  sent('INVITE', { call: 3, backend: 1 })(200);
+  sent('BYE', { call: 1, flags: FLAG.inDialog })(200);
+  expect(emptied).toEqual([]);
+  sent('BYE', { call: 2, flags: FLAG.inDialog })(200);
+  expect(emptied).toEqual(['pbx/a']);
 });

@@ -3,7 +3,7 @@ import { METHOD } from '../../sip/method.ts';
 import { type CallEvent, FLAG } from '../events.ts';
 import type { TraceRef } from '../traces/ids.ts';
 import { DialogTable, dialogKey, originOf } from './dialogs.ts';
-import { Farms, REGISTRATION, SESSION } from './farms.ts';
+import { type Emptied, Farms, REGISTRATION, SESSION } from './farms.ts';
 import { RegistrationTable } from './registrations.ts';
 import { NONE, SoftTable } from './soft-table.ts';
 import { inDialog, isSession, type Transaction, Transactions } from './transactions.ts';
@@ -30,7 +30,7 @@ const isChallenge = (status: number): boolean => status === 401 || status === 40
 
 /** What goes on, and what came of it, by the events of all data threads. Runs on the control thread. */
 export class Calls {
-  readonly farms = new Farms();
+  readonly farms: Farms;
   readonly #transactions: Transactions;
   readonly #dialogs: DialogTable;
   readonly #registrations: RegistrationTable;
@@ -43,7 +43,8 @@ export class Calls {
   #epoch: number;
 
   /** `now` on the monotonic clock of the events, `wall` since the epoch, both in milliseconds. */
-  constructor(now: number, wall: number, observe: Observe = () => undefined) {
+  constructor(now: number, wall: number, observe: Observe = () => undefined, emptied?: Emptied) {
+    this.farms = new Farms(emptied);
     this.#observe = observe;
     this.#epoch = (wall - now) / 1000;
     this.#transactions = new Transactions(this.farms, Math.floor(now / 1000), this.#finish.bind(this));

@@ -49,9 +49,16 @@ export class BackendCalls {
     this.farm = farm;
   }
 
+  /** Dialogs that go on. */
+  get calls(): number {
+    return this.active[0] + this.active[1];
+  }
+
   activate(origin: Origin, by: 1 | -1): void {
     this.active[origin] += by;
-    if (this.cell) Atomics.store(this.cell, 0, this.active[0] + this.active[1]);
+    const { calls } = this;
+    if (this.cell) Atomics.store(this.cell, 0, calls);
+    if (calls === 0) this.farm.emptied(this.name);
   }
 }
 
@@ -69,9 +76,13 @@ export class FarmCalls {
   /** Dialogs that were forgotten because nothing was heard of them for too long. */
   expired = 0;
 
-  constructor(name: string, number: number) {
+  /** A backend's last dialog has ended. */
+  readonly emptied: (backend: string) => void;
+
+  constructor(name: string, number: number, emptied: (backend: string) => void = () => {}) {
     this.name = name;
     this.number = number;
+    this.emptied = emptied;
   }
 
   /** All that counts: its backends, and the place for requests that reached none. */
@@ -88,6 +99,9 @@ interface PlanFarm {
 /** Plans whose events may still be on their way. */
 const KEPT_PLANS = 8;
 
+/** A backend's last dialog has ended. */
+export type Emptied = (farm: string, backend: string) => void;
+
 /** Farms and backends by name over all changes of plan, and by index for the events of each plan. */
 export class Farms {
   readonly #byName = new Map<string, FarmCalls>();
@@ -96,18 +110,24 @@ export class Farms {
   #serial = -1;
   #plan: readonly PlanFarm[] = [];
   #numbers = 0;
+  readonly #emptied: Emptied;
+
+  constructor(emptied: Emptied = () => {}) {
+    this.#emptied = emptied;
+  }
 
   /** The data threads are about to run `plan`, and name it by `serial`. What it no longer names is forgotten. */
   use(plan: Plan, serial: number): void {
     for (const farm of this.#byName.values()) for (const backend of farm.backends.values()) backend.cell = undefined;
     const farms = plan.farms.map(({ name, backends, sessions }) => {
-      const farm = this.#byName.get(name) ?? new FarmCalls(name, this.#numbers++);
+      const farm =
+        this.#byName.get(name) ?? new FarmCalls(name, this.#numbers++, (backend) => this.#emptied(name, backend));
       this.#byName.set(name, farm);
       const cells = new Int32Array(sessions);
       const list = backends.map((b, i) => {
         const backend = farm.backends.get(b.name) ?? new BackendCalls(b.name, farm);
         backend.cell = cells.subarray(i, i + 1);
-        Atomics.store(backend.cell, 0, backend.active[0] + backend.active[1]);
+        Atomics.store(backend.cell, 0, backend.calls);
         return backend;
       });
       farm.backends.clear();

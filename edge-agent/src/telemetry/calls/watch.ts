@@ -2,7 +2,8 @@ import type { Plan } from '../../plan.ts';
 import { type CallEvent, EventRings, FLAG, monotonic } from '../events.ts';
 import { FlightRecorder, type RecorderOptions } from '../recorder/flight-recorder.ts';
 import { type JudgeOptions, judge } from '../recorder/judge.ts';
-import { Calls } from './calls.ts';
+import { Calls, type Observe } from './calls.ts';
+import type { Emptied } from './farms.ts';
 
 /** How often rings and tapes are read while calls come and go, and at the least: to wake up for nothing costs an idle agent more than all else. */
 const BUSY_MS = 20;
@@ -11,6 +12,8 @@ const IDLE_MS = 160;
 export interface WatchOptions {
   /** Of the data threads. */
   rings: readonly SharedArrayBuffer[];
+  /** Told when a backend's last dialog has ended. */
+  emptied?: Emptied;
   /** Left out: nothing is recorded. */
   recorder?: { tapes: readonly SharedArrayBuffer[] } & JudgeOptions & Omit<RecorderOptions, 'epoch'>;
 }
@@ -24,15 +27,16 @@ export class CallWatch {
   #timer: NodeJS.Timeout | undefined;
   #waitMs = BUSY_MS;
 
-  constructor({ rings, recorder }: WatchOptions) {
+  constructor({ rings, emptied, recorder }: WatchOptions) {
     const now = monotonic();
     const wall = Date.now();
     this.#rings = new EventRings(rings);
     this.recorder = recorder && new FlightRecorder(recorder.tapes, { ...recorder, epoch: wall - now });
-    this.calls = new Calls(now, wall, (transaction) => {
+    const observe: Observe = (transaction) => {
       if (recorder === undefined || (transaction.flags & FLAG.unrecorded) !== 0) return undefined;
       return this.recorder?.keep(transaction, judge(transaction, recorder));
-    });
+    };
+    this.calls = new Calls(now, wall, observe, emptied);
     this.#wait();
   }
 
