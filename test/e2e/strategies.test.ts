@@ -6,6 +6,8 @@ import { Fleet, type SippPbx } from './fleet.ts';
 import { Client, request } from './loopback.ts';
 import { ScriptedUas } from './scripted-uas.ts';
 
+/** Dialogs are counted some time after they began. */
+const SOON = { timeout: 20_000 };
 const USERS = Array.from({ length: 60 }, (_, i) => askRow({ to: `user${i}` }));
 /** The agent is in Milan. */
 const sites = ['milan', 'rome'];
@@ -102,11 +104,11 @@ describe.skipIf(!canUseNamespaces()).each([1, 3])('strategies over the wire, %i 
     const held = async (calls: number) => onTestFinished(await fleet.hold(calls));
     await fleet.serve(farm, { pbx1: { weight: 2 }, pbx2: { drain: true } });
     await held(12);
-    await expect.poll(() => active('pbx1')).toBe(12);
+    await expect.poll(() => active('pbx1'), SOON).toBe(12);
     await fleet.change(farm, { pbx1: { weight: 2 }, pbx2: {} });
     await held(5);
     // 12 for a weight of 2: the other one gets all until it has 6.
-    await expect.poll(() => Promise.all(['pbx1', 'pbx2'].map(active))).toEqual([12, 5]);
+    await expect.poll(() => Promise.all(['pbx1', 'pbx2'].map(active)), SOON).toEqual([12, 5]);
   });
 
   test.each(['stateless', 'stateful'] as const)(
