@@ -43,7 +43,7 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Each file has a network of its own, and most of a file is waiting.
-          maxWorkers: 2,
+          maxWorkers: 3,
           // After all others, so that the peers have the machine to themselves.
           sequence: { groupOrder: 2 },
         },
