@@ -38,7 +38,7 @@ export interface Bridge {
   phone(
     user: string,
     transport: LineTransport,
-    more?: Partial<LineTarget> & Pick<PhoneOptions, 'reliable'>,
+    more?: Partial<LineTarget> & Pick<PhoneOptions, 'reliable' | 'device'>,
   ): Promise<Phone>;
 }
 
@@ -125,12 +125,13 @@ export async function startBridge({
     onTestFinished(() => opened.close());
     return opened;
   };
-  const phone: Bridge['phone'] = async (user, transport, { reliable = false, ...more } = {}) => {
+  const phone: Bridge['phone'] = async (user, transport, { reliable = false, device, ...more } = {}) => {
     const made = new Phone(await line(transport, more), {
       user,
       password: USERS[user] as string,
       domain: DOMAIN,
       reliable,
+      ...(device !== undefined && { device }),
     });
     const statuses = await made.register();
     if (statuses.join() !== '401,200') throw new Error(`REGISTER of ${user} over ${transport}: ${statuses}`);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Call, Phone } from '../interop/phone.ts';
 import { canUseNamespaces } from '../setup/peers.ts';
@@ -50,5 +51,28 @@ describe.skipIf(!canUseNamespaces())('phones that lose their connections in a ca
         await own.ended();
       }),
     );
+  });
+
+  test.each([1, 3])('or left behind, open, in another network, %i workers', async (workers) => {
+    const bridge = await startBridge({ workers });
+    const caller = await bridge.phone('caller-udp', 'udp');
+    await Promise.all(
+      STREAMS.map(async (transport) => {
+        const user = `callee-${transport}`;
+        const phone = await bridge.phone(user, transport, { device: randomUUID() });
+        const other = await caller.call(user);
+        const own = await phone.called();
+        for (let i = 0; i < RECONNECTIONS; i++) {
+          phone.moveTo(await bridge.line(transport));
+          expect(await phone.register()).toEqual([401, 200]);
+          expect((await other.ask('INVITE')).status).toBe(200);
+        }
+        const later = await caller.call(user);
+        for (const call of [other, later]) expect((await call.hangUp()).status).toBe(200);
+        await own.ended();
+      }),
+    );
+    // None of the connections left behind was closed by anybody.
+    await expect.poll(() => bridge.agent.metric('sipfleet_connections')).toBe(STREAMS.length * (1 + RECONNECTIONS));
   });
 });

@@ -11,6 +11,8 @@ export interface PhoneOptions {
   reliable?: boolean;
   /** False: it does not say that it supports Path. */
   path?: boolean;
+  /** UUID by which it says which device it is (RFC 5626 §4.1). */
+  device?: string;
 }
 
 /** Between ringing and answering: a PBX with several processes lets two messages overtake each other. */
@@ -58,19 +60,26 @@ export class Phone {
     this.#line = line;
     this.#name = line.host;
     this.#options = options;
-    line.onMessage((text) => this.#take(readMessage(text)));
+    this.#hear(line);
   }
 
-  /** Goes on by another line, as after its connection was lost. */
+  /** Goes on by another line, as after its connection was lost. What still comes by the one of before is not heard. */
   moveTo(line: PhoneLine): void {
     this.#line = line;
-    line.onMessage((text) => this.#take(readMessage(text)));
+    this.#hear(line);
+  }
+
+  #hear(line: PhoneLine): void {
+    line.onMessage((text) => {
+      if (line === this.#line) this.#take(readMessage(text));
+    });
   }
 
   get contact(): string {
     const { uriTransport } = this.#line;
     const host = uriTransport === 'ws' ? this.#name : this.#line.host;
-    return `<sip:${this.#options.user}@${host};transport=${uriTransport}>`;
+    const { user, device } = this.#options;
+    return `<sip:${user}@${host};transport=${uriTransport}>${device ? `;+sip.instance="<urn:uuid:${device}>"` : ''}`;
   }
 
   /** REGISTER → 401 → REGISTER with credentials → 200. Resolves with the statuses seen. */

@@ -36,8 +36,8 @@ const BY_CONTACT = 2;
 export function clientKey(message: MessageView, farm: FarmRuntime, owner: HeaderCode): number {
   const start = addressOfRecord(message, owner);
   if (start === 0 || !readContact(message)) return 0;
-  const end = byInstance(message, start) || byContact(message, start);
-  return keyOf(farm, 0, end);
+  const instance = byInstance(message, start);
+  return instance > 0 ? keyOf(farm, 0, instance, true) : keyOf(farm, 0, byContact(message, start), false);
 }
 
 /** Its first Contact is one flow of several (RFC 5626 §4.2). */
@@ -51,21 +51,30 @@ export function registrationKeys(message: MessageView, farm: FarmRuntime, to: Cl
   if (start === 0 || !readContact(message)) return to;
   to.check = hash32(input, 0, start);
   const generations = Math.min(2, farm.keys.length);
-  const add = (end: number): void => {
-    for (let k = 0; k < generations; k++) to.keys[to.count++] = keyOf(farm, k, end);
+  const add = (end: number, device: boolean): void => {
+    for (let k = 0; k < generations; k++) to.keys[to.count++] = keyOf(farm, k, end, device);
   };
   const instance = byInstance(message, start);
-  if (instance > 0) add(instance);
+  if (instance > 0) add(instance, true);
   const contact = byContact(message, start);
-  if (contact > 0) add(contact);
+  if (contact > 0) add(contact, false);
   return to;
 }
 
-/** 0 stands for none. */
-function keyOf(farm: FarmRuntime, generation: number, end: number): number {
+/** Set in the keys of clients that said which device they are. */
+const DEVICE = 0x80000000;
+
+/**
+ * The key is that of a device (`+sip.instance`): its latest connection is the one that counts, since it replaces those before (RFC 5626 §7), and where a phone
+ * went from one network to another nobody closes the old one. A Contact alone may be that of two devices.
+ */
+export const isDevice = (key: number): boolean => (key & DEVICE) !== 0;
+
+/** Key of what stands in the input up to `end`. 0: none. */
+function keyOf(farm: FarmRuntime, generation: number, end: number, device: boolean): number {
   if (end === 0) return 0;
   sipHash24(farm.keys[generation]!.key, input, 0, end);
-  return digest[0]! >>> 0 || 1;
+  return (digest[0]! & 0x7fffffff || 1) + (device ? DEVICE : 0);
 }
 
 /** Writes `user@host` of a From or To into the input; returns the position behind it, 0 where there is none. */

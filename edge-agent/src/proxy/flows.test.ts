@@ -185,6 +185,20 @@ test('a connection that is still there is used, though its client has registered
   expect(invite(first.path).to).toMatchObject({ connection: 7 });
 });
 
+test('a device is reached where it has registered last, though nobody closed the connection of before: a phone that left the WiFi', () => {
+  const contact = `<sip:bonnie@198.51.100.7;transport=tcp>${INSTANCE}`;
+  const { a, log, first, invite } = registered({ contact });
+  expect(invite(first.path, 'c1').to).toMatchObject({ connection: 7 });
+  log(40_002, 8);
+  expect(invite(first.path, 'c2').to).toMatchObject({ connection: 8 });
+  // It is back, and the one in between is dead.
+  a.closed.add('0#8');
+  expect(invite(first.path, 'c3').to).toMatchObject({ connection: 7 });
+  // Another device of hers changes nothing.
+  log(40_003, 9, { contact: contact.replace('uuid:1', 'uuid:2') });
+  expect(invite(first.path, 'c4').to).toMatchObject({ connection: 7 });
+});
+
 test('a client that came from another agent is found at this one once it has registered here', () => {
   const { first } = registered();
   const other = agent({}, { number: 2 });

@@ -2,6 +2,7 @@ import { type Endpoint, TRANSPORT } from '../ports.ts';
 import { copyEndpoint, isIPv4 } from '../sip/endpoint.ts';
 import { HEADER } from '../sip/header.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
+import { isDevice } from './client-key.ts';
 import { type Context, HOP } from './context.ts';
 import { createClientFlow } from './flows.ts';
 import {
@@ -73,14 +74,14 @@ function dialogToken(ctx: Context, incoming: Listener, source: number): Token {
 const found = createClientFlow();
 
 /**
- * Brings ctx.token to the connection by which its client can be reached now: the one that it names, or, where that is gone, the one by which the
- * client has registered since. False where there is none.
+ * Brings ctx.token to the connection by which its client can be reached now: the one by which a device has registered last; of a client that does not
+ * say which device it is, the one that the token names, and only where that is gone the other. False where there is none.
  */
 function findFlow(ctx: Context, farm: FarmRuntime): boolean {
   const { token, output, runtime } = ctx;
-  const own = token.agent === runtime.plan.agent;
-  if (own && output.isOpen(token.worker, token.client.connection)) return true;
-  if (!output.flows.find(farm.id, token.clientKey, found)) return false;
+  const open = token.agent === runtime.plan.agent && output.isOpen(token.worker, token.client.connection);
+  if (open && !isDevice(token.clientKey)) return true;
+  if (!output.flows.find(farm.id, token.clientKey, found)) return open;
   token.agent = runtime.plan.agent;
   token.worker = found.worker;
   token.listener = found.listener;
