@@ -1,4 +1,4 @@
-import { ANSWER_CONTACT, SDP, scenario, send, VIA } from './scenarios.ts';
+import { ANSWER_CONTACT, BYE_OK, SDP, scenario, send, VIA } from './scenarios.ts';
 
 /** SIPp as a PBX that takes whatever comes and tells what it was, and as callers whose requests differ in all that a balancer can go by. */
 
@@ -118,6 +118,5 @@ export const dialScenario = (holdMs = 0): string =>
     `${ask('INVITE', 1, { body: SDP })}
   <recv response="100" optional="true"/>
   <recv response="200" rrs="true"/>${inDialog('ACK', 1)}
-  <pause milliseconds="${holdMs}"/>${inDialog('BYE', 2)}
-  <recv response="200"/>`,
+  <pause milliseconds="${holdMs}"/>${inDialog('BYE', 2)}${BYE_OK}`,
   );

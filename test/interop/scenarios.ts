@@ -100,6 +100,11 @@ const inDialog = (method: string, sequence: number, retransmit: boolean) =>
     { retransmit },
   );
 
+/** The answer to a BYE; before it the 100 of RFC 4320 §4.1, where it takes seconds. */
+export const BYE_OK = `
+  <recv response="100" optional="true"/>
+  <recv response="200"/>`;
+
 /** RFC 3261 §17.1.1.3: the ACK of a failure goes hop by hop, with the branch of its INVITE. */
 const ackOfChallenge = send([
   'ACK sip:[field2]@[domain] SIP/2.0',
@@ -125,8 +130,7 @@ export function callScenario(options: { challenged: boolean | 401; holdMs?: numb
     'call',
     `${options.challenged ? challenge : invite(1, [])}${options.busy ? MAYBE_RINGING : RINGING}
   <recv response="200" rrs="true"/>${inDialog('ACK', sequence, false)}
-  <pause milliseconds="${options.holdMs ?? PAUSE_MS}"/>${inDialog('BYE', sequence + 1, true)}
-  <recv response="200"/>`,
+  <pause milliseconds="${options.holdMs ?? PAUSE_MS}"/>${inDialog('BYE', sequence + 1, true)}${BYE_OK}`,
   );
 }
 
@@ -185,8 +189,7 @@ export const lossyCallScenario = scenario(
   'lossy call',
   `${invite(1, [])}${MAYBE_RINGING}
   <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
-  <pause milliseconds="1000"/>${inDialog('BYE', 2, true)}
-  <recv response="200"/>
+  <pause milliseconds="1000"/>${inDialog('BYE', 2, true)}${BYE_OK}
   <timewait milliseconds="4000"/>`,
 );
 
