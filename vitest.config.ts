@@ -43,7 +43,7 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Each file has a network of its own, and most of a file is waiting.
-          maxWorkers: 3,
+          maxWorkers: 2,
           // After all others, so that the peers have the machine to themselves.
           sequence: { groupOrder: 2 },
         },
