@@ -2,6 +2,7 @@ import { finish, hash32, MIX_SEED, mix } from '../sip/hash.ts';
 import { HEADER } from '../sip/header.ts';
 import type { MessageView } from '../sip/message.ts';
 import { address, nextAddress } from '../sip/uri.ts';
+import { BackendIds } from './backend-ids.ts';
 
 /** How many challenges are remembered per farm; a newer one may push out an older one, which then is only challenged again. */
 const SLOTS = 1 << 15;
@@ -21,17 +22,15 @@ const nonce = { slot: 0, check: 0 };
 /**
  * Which backend made a challenge. An authenticated retry (RFC 3261 §22) that meets another PBX finds its nonce unknown there and is
  * challenged once more, some phones for ever. Only a retry of what was challenged, by its To: phones use a nonce again for whatever they ask next
- * (RFC 3261 §22.3), and that goes where it belongs. Backends are kept by id, so that a plan which numbers them otherwise finds them all the same.
+ * (RFC 3261 §22.3), and that goes where it belongs.
  */
 export class Nonces {
   readonly #table: Int32Array;
-  readonly #ids: readonly number[];
-  readonly #indexes: ReadonlyMap<number, number>;
+  readonly #backends: BackendIds;
 
   constructor(memory: SharedArrayBuffer, backends: readonly { id: number }[]) {
     this.#table = new Int32Array(memory);
-    this.#ids = backends.map(({ id }) => id);
-    this.#indexes = new Map(this.#ids.map((id, i) => [id, i]));
+    this.#backends = new BackendIds(backends);
   }
 
   /** Takes note of the challenges of a 401 or 407. `now` in seconds. */
@@ -41,7 +40,7 @@ export class Nonces {
       if (code !== HEADER.wwwAuthenticate && code !== HEADER.proxyAuthenticate) continue;
       if (!findNonce(response, line)) continue;
       this.#table[nonce.slot * WIDTH] = nonce.check;
-      this.#table[nonce.slot * WIDTH + 1] = this.#ids[backend]! + 1;
+      this.#table[nonce.slot * WIDTH + 1] = this.#backends.wordOf(backend);
       this.#table[nonce.slot * WIDTH + 2] = now + REMEMBER_SECONDS;
     }
   }
@@ -54,7 +53,7 @@ export class Nonces {
     const table = this.#table;
     const at = nonce.slot * WIDTH;
     if (table[at] !== nonce.check || ((table[at + 2]! - now) | 0) <= 0) return -1;
-    return this.#indexes.get(table[at + 1]! - 1) ?? -1;
+    return this.#backends.indexOf(table[at + 1]!);
   }
 }
 

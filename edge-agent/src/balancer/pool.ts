@@ -83,13 +83,13 @@ export class Pool {
   ): number {
     const calls = this.calls!;
     const usable = (b: number) => b !== except && this.serves(b) && !excluded.tried(b);
-    const fresh = (b: number) => usable(b) && !this.#drain[b];
     const before = calls.find(low, high, now);
-    if (before >= 0 && (method === METHOD.REGISTER ? fresh(before) : usable(before))) {
+    if (before >= 0 && usable(before) && !(method === METHOD.REGISTER && this.#drain[before])) {
       calls.keep(low, high, before, now);
       return before;
     }
     const turn = this.#turns!.next(usable);
+    const fresh = (b: number) => usable(b) && !this.#drain[b];
     const pick = turn >= 0 && method === METHOD.INVITE && this.#least ? this.#least.pick(turn, fresh, now) : turn;
     if (pick !== NONE) calls.keep(low, high, pick, now);
     return pick;

@@ -1,4 +1,5 @@
 import { type HashKey, hashKey } from '../sip/hash.ts';
+import { BackendIds } from './backend-ids.ts';
 
 /** RFC 3261 Timer B/F, 64 × T1: as long as a transaction can last, its retransmissions, ACK and CANCEL must find the same backend. */
 const REMEMBER_SECONDS = 32;
@@ -20,20 +21,18 @@ export function createRecentCalls(): SharedArrayBuffer {
 
 /**
  * Which backend a call was given, by a 64-bit hash of its Call-ID. Direct-mapped and bounded: a newer call may push out an older one,
- * which then is only placed again. Backends are kept by id, so that a plan which numbers them otherwise finds them all the same.
+ * which then is only placed again.
  */
 export class RecentCalls {
   /** Of the hash that {@link find} and {@link keep} go by. */
   readonly key: HashKey;
   readonly #table: Int32Array;
-  readonly #ids: readonly number[];
-  readonly #indexes: ReadonlyMap<number, number>;
+  readonly #backends: BackendIds;
 
   constructor(memory: SharedArrayBuffer, backends: readonly { id: number }[]) {
     this.key = hashKey(new Uint8Array(memory, 0, KEY_BYTES));
     this.#table = new Int32Array(memory, KEY_BYTES);
-    this.#ids = backends.map(({ id }) => id);
-    this.#indexes = new Map(this.#ids.map((id, i) => [id, i]));
+    this.#backends = new BackendIds(backends);
   }
 
   /** Index of the backend, −1 where unknown or expired. `now` in seconds. */
@@ -41,7 +40,7 @@ export class RecentCalls {
     const table = this.#table;
     const at = (low & (SLOTS - 1)) * WIDTH;
     if (table[at] !== (low | 0) || table[at + 1] !== (high | 0) || ((table[at + 3]! - now) | 0) <= 0) return -1;
-    return this.#indexes.get(table[at + 2]! - 1) ?? -1;
+    return this.#backends.indexOf(table[at + 2]!);
   }
 
   keep(low: number, high: number, backend: number, now: number): void {
@@ -49,7 +48,7 @@ export class RecentCalls {
     const at = (low & (SLOTS - 1)) * WIDTH;
     table[at] = low;
     table[at + 1] = high;
-    table[at + 2] = this.#ids[backend]! + 1;
+    table[at + 2] = this.#backends.wordOf(backend);
     table[at + 3] = now + REMEMBER_SECONDS;
   }
 }

@@ -4,6 +4,7 @@ import { put, putDecimal, toBytes, toText } from '../sip/text.ts';
 import { address, nextAddress, UriView } from '../sip/uri.ts';
 import { putBranch } from '../transaction/branch.ts';
 import type { Context } from './context.ts';
+import { EXTRA } from './reply.ts';
 import { type Listener, SIDE } from './runtime.ts';
 import { isTokenLength } from './token.ts';
 
@@ -17,7 +18,6 @@ const CRLF = toBytes('\r\n');
 const END = toBytes('Content-Length: 0\r\n\r\n');
 const ACK = toBytes('ACK');
 const CANCEL = toBytes('CANCEL');
-const NOTHING = new Uint8Array(0);
 /** Bytes of Reason lines that are passed on. */
 const MAX_REASON = 512;
 /** Why the others need not ring any more: phones that know it list no missed call. */
@@ -75,23 +75,22 @@ export function writeCancel(ctx: Context, leaving: Listener, side: 0 | 1): void 
 
 /** The Reason lines of a CANCEL, which say to whoever rings why it need not any more (RFC 3326 §2). More than {@link MAX_REASON} bytes are left out. */
 export function reasonOf(message: MessageView): Uint8Array {
-  if (message.first[HEADER.reason]! < 0) return NOTHING;
-  let lines = NOTHING;
+  if (message.first[HEADER.reason]! < 0) return EXTRA.none;
+  const lines: Uint8Array[] = [];
+  let length = 0;
   for (let i = message.first[HEADER.reason]!; i < message.headerCount; i++) {
     if (message.code[i] !== HEADER.reason) continue;
     const line = message.bytes.subarray(message.lineStart[i]!, message.lineEnd[i]!);
-    if (lines.length + line.length > MAX_REASON) break;
-    const longer = new Uint8Array(lines.length + line.length);
-    longer.set(lines);
-    longer.set(line, lines.length);
-    lines = longer;
+    length += line.length;
+    if (length > MAX_REASON) break;
+    lines.push(line);
   }
-  return lines;
+  return Buffer.concat(lines);
 }
 
 /** ACK of a failure. `to`: the To line of the response. */
 export function writeAck(ctx: Context, leaving: Listener, side: 0 | 1, to: Uint8Array): void {
-  writeHop(ctx, ACK, leaving, side, to, NOTHING);
+  writeHop(ctx, ACK, leaving, side, to, EXTRA.none);
 }
 
 const view = new MessageView();
