@@ -2,10 +2,11 @@ import type { Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Server, type Socket as Stream } from 'node:net';
 import { bound, request } from '../e2e/loopback.ts';
+import { onMessages } from '../interop/phone-line.ts';
 import { readMessage, value, values, type WireMessage } from '../netns/wire.ts';
 import { mutate, setLength } from './mutate.ts';
 import { Random } from './random.ts';
-import { onMessages, streamPbx } from './stream-pbx.ts';
+import { streamPbx } from './stream-pbx.ts';
 
 /**
  * Phones and PBXs that keep calls open through a real agent and answer each other at random, half of the time wrongly: with branches, flows and tokens of the

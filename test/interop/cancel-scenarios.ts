@@ -1,4 +1,4 @@
-import { ANSWER_CONTACT, CONTACT, SDP, scenario, send, VIA } from './scenarios.ts';
+import { ANSWER_CONTACT, CONTACT, inDialog, SDP, scenario, send, VIA } from './scenarios.ts';
 
 /** SIPp scenarios of a caller who gives up while it rings, and of the callee. Fields as in scenarios.ts. */
 
@@ -21,21 +21,6 @@ const along = (method: 'CANCEL' | 'ACK', back: number) =>
       `CSeq: 1 ${method}`,
     ],
     { retransmit: method === 'CANCEL' },
-  );
-
-const inDialog = (method: 'ACK' | 'BYE', sequence: number) =>
-  send(
-    [
-      `${method} [next_url] SIP/2.0`,
-      VIA,
-      '[routes]',
-      'Max-Forwards: 70',
-      FROM,
-      `${TO}[peer_tag_param]`,
-      'Call-ID: [call_id]',
-      `CSeq: ${sequence} ${method}`,
-    ],
-    { retransmit: method === 'BYE' },
   );
 
 /** Fails where it answers another method. */

@@ -1,4 +1,4 @@
-import { ANSWER_CONTACT, CONTACT, SDP, scenario, send, VIA } from './scenarios.ts';
+import { ANSWER_CONTACT, answered, CONTACT, SDP, scenario, send, VIA } from './scenarios.ts';
 
 /** SIPp scenarios of what goes on within a dialog: every step of one side has its counterpart in the other. Fields as in scenarios.ts. */
 
@@ -55,10 +55,8 @@ function ask(side: Side, method: Method, sequence: number, extra: string[] = [])
     side.contact,
   ];
   const request = send([...lines(method), ...extra], { retransmit: true, ...(withBody(method) && { body: SDP }) });
-  const answered = `${BREATH}${request}
-  <recv response="100" optional="true"/>
-  <recv response="200"/>`;
-  return method === 'INVITE' ? `${answered}${send(lines('ACK'))}` : answered;
+  const asked = `${BREATH}${request}${answered(200)}`;
+  return method === 'INVITE' ? `${asked}${send(lines('ACK'))}` : asked;
 }
 
 /** Takes one and answers it. */
@@ -184,9 +182,7 @@ const WATCH: typeof TALK = [
 /** RFC 6665: a subscription with its notifications, refreshed once and then ended. */
 export const subscriber = scenario(
   'subscriber',
-  `${established('SUBSCRIBE', [...SUBSCRIPTION, 'Expires: 60'])}
-  <recv response="100" optional="true"/>
-  <recv response="200" rrs="true"/>${part('caller', WATCH, 2)}`,
+  `${established('SUBSCRIBE', [...SUBSCRIPTION, 'Expires: 60'])}${answered(200, ' rrs="true"')}${part('caller', WATCH, 2)}`,
 );
 export const notifier = scenario(
   'notifier',

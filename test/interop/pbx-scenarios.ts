@@ -1,4 +1,4 @@
-import { ANSWER_CONTACT, BYE_OK, SDP, scenario, send, VIA } from './scenarios.ts';
+import { ANSWER_CONTACT, answered, inDialog, SDP, scenario, send, VIA } from './scenarios.ts';
 
 /** SIPp as a PBX that takes whatever comes and tells what it was, and as callers whose requests differ in all that a balancer can go by. */
 
@@ -96,27 +96,13 @@ export const askScenario = (methods: readonly string[], strangers = false): stri
       .join(''),
   );
 
-const inDialog = (method: string, sequence: number) =>
-  send(
-    [
-      `${method} [next_url] SIP/2.0`,
-      VIA,
-      '[routes]',
-      'Max-Forwards: 70',
-      'From: <sip:[field0]@[field2]>;tag=c[pid]-[call_number]',
-      'To: <sip:[field1]@[field2]>[peer_tag_param]',
-      'Call-ID: [call_id]',
-      `CSeq: ${sequence} ${method}`,
-    ],
-    { retransmit: method !== 'ACK' },
-  );
+const within = (method: string, sequence: number) =>
+  inDialog(method, sequence, 'sip:[field0]@[field2]', 'sip:[field1]@[field2]');
 
 /** A call to {@link pbxScenario} that is hung up after `holdMs`. */
 export const dialScenario = (holdMs = 0): string =>
   scenario(
     'dial',
-    `${ask('INVITE', 1, { body: SDP })}
-  <recv response="100" optional="true"/>
-  <recv response="200" rrs="true"/>${inDialog('ACK', 1)}
-  <pause milliseconds="${holdMs}"/>${inDialog('BYE', 2)}${BYE_OK}`,
+    `${ask('INVITE', 1, { body: SDP })}${answered(200, ' rrs="true"')}${within('ACK', 1)}
+  <pause milliseconds="${holdMs}"/>${within('BYE', 2)}${answered(200)}`,
   );

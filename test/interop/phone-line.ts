@@ -77,22 +77,25 @@ async function streamLine(transport: 'tcp' | 'tls', to: LineTarget): Promise<Pho
     uriTransport: transport,
     host: `${clear.localAddress}:${clear.localPort}`,
     send: (text) => socket.write(text),
-    onMessage: (take) => {
-      let buffer = '';
-      socket.on('data', (chunk) => {
-        buffer += chunk.toString('latin1');
-        for (;;) {
-          const head = buffer.indexOf('\r\n\r\n') + 4;
-          const length = Number(/^(?:content-length|l)[ \t]*:[ \t]*(\d+)/im.exec(buffer.slice(0, head))?.[1]);
-          if (head < 4 || !(buffer.length >= head + length)) return;
-          take(buffer.slice(0, head + length));
-          buffer = buffer.slice(head + length);
-        }
-      });
-    },
+    onMessage: (take) => onMessages(socket, take),
     closed: once(socket, 'close'),
     close: () => socket.destroy(),
   };
+}
+
+/** Cuts a stream into messages by their Content-Length, which each must have (RFC 3261 §18.3). Latin-1. */
+export function onMessages(socket: Socket, take: (text: string) => void): void {
+  let buffer = '';
+  socket.on('data', (chunk) => {
+    buffer += chunk.toString('latin1');
+    for (;;) {
+      const head = buffer.indexOf('\r\n\r\n') + 4;
+      const length = Number(/^(?:content-length|l)[ \t]*:[ \t]*(\d+)/im.exec(buffer.slice(0, head))?.[1]);
+      if (head < 4 || !(buffer.length >= head + length)) return;
+      take(buffer.slice(0, head + length));
+      buffer = buffer.slice(head + length);
+    }
+  });
 }
 
 let browsers = 0;

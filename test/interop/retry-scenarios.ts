@@ -1,4 +1,4 @@
-import { CONTACT, SDP, scenario, send, VIA } from './scenarios.ts';
+import { answered, CONTACT, challenged, SDP, scenario, send, VIA } from './scenarios.ts';
 
 /** SIPp as a phone that is challenged and tries again, as RFC 3261 §22 has it or as some do. CSV fields as in scenarios.ts. */
 
@@ -28,9 +28,6 @@ const request = ({ method, cseq, callId, callee, more = [], branch = '[branch]' 
     { retransmit: method !== 'ACK', ...(method === 'INVITE' && { body: SDP }) },
   );
 
-const received = (status: number): string =>
-  `\n  <recv response="100" optional="true"/>\n  <recv response="${status}"${status === 401 || status === 407 ? ' auth="true"' : ''}/>`;
-
 /** Call-IDs of the first try and of the second. SIPp takes what stands before `///` for no part of it. */
 const CALL_IDS = { same: ['[call_id]', '[call_id]'], other: ['[call_id]', 'again///[call_id]'] } as const;
 
@@ -40,8 +37,8 @@ export const registerTwiceScenario = (callIds: keyof typeof CALL_IDS, pauseMs = 
   const common = { method: 'REGISTER', callee: '[field0]' } as const;
   return scenario(
     'register twice',
-    `${request({ ...common, cseq: 1, callId: first })}${received(401)}
-  <pause milliseconds="${pauseMs}"/>${request({ ...common, cseq: 2, callId: second, more: ['[field1]'] })}${received(200)}`,
+    `${request({ ...common, cseq: 1, callId: first })}${challenged(401)}
+  <pause milliseconds="${pauseMs}"/>${request({ ...common, cseq: 2, callId: second, more: ['[field1]'] })}${answered(200)}`,
   );
 };
 
@@ -53,7 +50,7 @@ export const challengedCallScenario = (callIds: keyof typeof CALL_IDS, challenge
     const invite = request({ ...common, method: 'INVITE', more: i === 0 ? [] : ['[field1]'] });
     // Three steps back stands the INVITE.
     const ack = request({ ...common, method: 'ACK', branch: '[branch-3]' });
-    return `${invite}${received(i < challenges ? 407 : 404)}${ack}`;
+    return `${invite}${i < challenges ? challenged(407) : answered(404)}${ack}`;
   });
   return scenario('challenged call', tries.join(''));
 };

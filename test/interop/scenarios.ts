@@ -48,11 +48,16 @@ const register = (sequence: number, extra: string[], seconds: number) =>
     { retransmit: true },
   );
 
-const registration = (seconds: number) => `${register(1, [], seconds)}
+/** Takes a final answer, and the 100 before it if one comes: where an answer takes seconds a BYE may get one too (RFC 4320 §4.1). `more`: attributes. */
+export const answered = (status: number, more = '') => `
   <recv response="100" optional="true"/>
-  <recv response="401" auth="true"/>${register(2, ['[field1]'], seconds)}
-  <recv response="100" optional="true"/>
-  <recv response="200"/>`;
+  <recv response="${status}"${more}/>`;
+
+/** The same of a challenge, which the next request answers. */
+export const challenged = (status: number) => answered(status, ' auth="true"');
+
+const registration = (seconds: number) =>
+  `${register(1, [], seconds)}${challenged(401)}${register(2, ['[field1]'], seconds)}${answered(200)}`;
 const REGISTRATION = registration(600);
 
 /** REGISTER → 401 → REGISTER with Authorization → 200, for so many seconds. */
@@ -85,25 +90,26 @@ const MAYBE_RINGING = `
   <recv response="100" optional="true"/>
   <recv response="180" optional="true"/>`;
 
-const inDialog = (method: string, sequence: number, retransmit: boolean) =>
+/** A request of the caller within its call. */
+export const inDialog = (
+  method: string,
+  sequence: number,
+  from = 'sip:[field0]@[domain]',
+  to = 'sip:[field2]@[domain]',
+) =>
   send(
     [
       `${method} [next_url] SIP/2.0`,
       VIA,
       '[routes]',
       'Max-Forwards: 70',
-      'From: <sip:[field0]@[domain]>;tag=c[pid]-[call_number]',
-      'To: <sip:[field2]@[domain]>[peer_tag_param]',
+      `From: <${from}>;tag=c[pid]-[call_number]`,
+      `To: <${to}>[peer_tag_param]`,
       'Call-ID: [call_id]',
       `CSeq: ${sequence} ${method}`,
     ],
-    { retransmit },
+    { retransmit: method !== 'ACK' },
   );
-
-/** The answer to a BYE; before it the 100 of RFC 4320 §4.1, where it takes seconds. */
-export const BYE_OK = `
-  <recv response="100" optional="true"/>
-  <recv response="200"/>`;
 
 /** RFC 3261 §17.1.1.3: the ACK of a failure goes hop by hop, with the branch of its INVITE. */
 const ackOfChallenge = send([
@@ -122,15 +128,13 @@ const ackOfChallenge = send([
  * what came before it, as among hundreds of calls on a machine that is busy; for a SIPp that is `tolerant`.
  */
 export function callScenario(options: { challenged: boolean | 401; holdMs?: number; busy?: boolean }): string {
-  const challenge = `${invite(1, [])}
-  <recv response="100" optional="true"/>
-  <recv response="${options.challenged === 401 ? 401 : 407}" auth="true"/>${ackOfChallenge}${invite(2, ['[field1]'])}`;
+  const challenge = `${invite(1, [])}${challenged(options.challenged === 401 ? 401 : 407)}${ackOfChallenge}${invite(2, ['[field1]'])}`;
   const sequence = options.challenged ? 2 : 1;
   return scenario(
     'call',
     `${options.challenged ? challenge : invite(1, [])}${options.busy ? MAYBE_RINGING : RINGING}
-  <recv response="200" rrs="true"/>${inDialog('ACK', sequence, false)}
-  <pause milliseconds="${options.holdMs ?? PAUSE_MS}"/>${inDialog('BYE', sequence + 1, true)}${BYE_OK}`,
+  <recv response="200" rrs="true"/>${inDialog('ACK', sequence)}
+  <pause milliseconds="${options.holdMs ?? PAUSE_MS}"/>${inDialog('BYE', sequence + 1)}${answered(200)}`,
   );
 }
 
@@ -153,7 +157,7 @@ const answer = (status: string, options: { body?: string; retransmit?: boolean }
 export const hungUpOnScenario = scenario(
   'hung up on',
   `${invite(1, [])}${MAYBE_RINGING}
-  <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
+  <recv response="200" rrs="true"/>${inDialog('ACK', 1)}
   <recv request="BYE"/>${answer('200 OK', {}, false)}
   <timewait milliseconds="10000"/>`,
 );
@@ -188,8 +192,8 @@ export const failingScenario = (fault: 'silent' | 'trying' | 'refusing') =>
 export const lossyCallScenario = scenario(
   'lossy call',
   `${invite(1, [])}${MAYBE_RINGING}
-  <recv response="200" rrs="true"/>${inDialog('ACK', 1, false)}
-  <pause milliseconds="1000"/>${inDialog('BYE', 2, true)}${BYE_OK}
+  <recv response="200" rrs="true"/>${inDialog('ACK', 1)}
+  <pause milliseconds="1000"/>${inDialog('BYE', 2)}${answered(200)}
   <timewait milliseconds="4000"/>`,
 );
 
@@ -232,12 +236,7 @@ export const talkScenario = scenario(
 
 /** A call that is refused with this status. */
 export const refusedScenario = (status: number): string =>
-  scenario(
-    'refused',
-    `${invite(1, [])}
-  <recv response="100" optional="true"/>
-  <recv response="${status}"/>${ackOfChallenge}`,
-  );
+  scenario('refused', `${invite(1, [])}${answered(status)}${ackOfChallenge}`);
 
 /** A registration that is refused with this status, at once. */
 export const refusedRegisterScenario = (status: number): string =>
